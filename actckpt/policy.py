@@ -1,0 +1,143 @@
+"""Policies: which regions of a block are recomputed in the backward pass, and what a region keeps all the same.
+
+A policy is data. The closed form reads it to know what is saved, `apply` reads it to wrap the block's methods in
+`torch.utils.checkpoint`, and the command line, figures and pages read it to list and to describe it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from actckpt.errors import InputError, unknown
+
+# Every region of a block that can be checkpointed, by the name of the `LlamaBlock` method that runs it, with the hidden
+# state that it starts from; None where it starts from tensors that are saved anyway.
+REGIONS: dict[str, str | None] = {
+    "forward": "input",
+    "attention_half": "input",
+    "attend": "input",
+    "core_attention": None,
+    "ffn_half": "residual",
+    "gate_and_up": "residual",
+    "swiglu_and_down": None,
+}
+
+
+@dataclass(frozen=True)
+class Region:
+    """A checkpointed region, and the kinds of op in it whose outputs are kept instead of recomputed.
+
+    Attributes:
+        name: A key of `REGIONS`: the method of the block that is checkpointed.
+        keeps: Kinds of op: "linear", "flash" (the attention op), "scores" and "values" (the two matmuls of eager
+            attention). Empty for a plain checkpoint.
+    """
+
+    name: str
+    keeps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a block recomputes in the backward pass instead of keeping it from the forward pass.
+
+    Attributes:
+        name: The name by which every part of the package knows it.
+        recomputes: What is recomputed, in words.
+        regions: The checkpointed regions; none of them overlaps another.
+        every: One block of every `every` is checkpointed, the others keep everything.
+        strategy: The workshop's letter for it, or "".
+    """
+
+    name: str
+    recomputes: str
+    regions: tuple[Region, ...] = ()
+    every: int = 1
+    strategy: str = ""
+
+    def checkpoints(self, layer: int) -> bool:
+        """Whether block number `layer` (from 0) is checkpointed: the last of every `every` blocks."""
+        return bool(self.regions) and (layer + 1) % self.every == 0
+
+    def component(self, tensor: str) -> str:
+        """The component that a block's tensor is counted under, where the block is checkpointed by this policy.
+
+        A hidden state that a checkpointed region starts from is a checkpoint; any other hidden state is kept because
+        it is a norm's input.
+        """
+        if tensor in {REGIONS[region.name] for region in self.regions}:
+            return "checkpoint"
+        return _COMPONENTS[tensor.split(".")[0]]
+
+
+_COMPONENTS = {
+    **dict.fromkeys(("input", "residual", "norm_1", "norm_2"), "norm"),
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rope", "attention"), "attention"),
+    **dict.fromkeys(("gate_proj", "up_proj", "swiglu"), "ffn"),
+}
+
+_FULL = (Region("forward"),)
+
+POLICIES: dict[str, Policy] = {
+    policy.name: policy
+    for policy in (
+        Policy("none", "nothing"),
+        Policy(
+            "attention",
+            "the attention half of a block, norm 1 to the o projection",
+            (Region("attention_half"),),
+            strategy="A",
+        ),
+        Policy(
+            "ffn",
+            "the FFN half of a block, norm 2 to the down projection",
+            (Region("ffn_half"),),
+            strategy="B",
+        ),
+        Policy(
+            "both",
+            "both halves, each its own checkpoint",
+            (Region("attention_half"), Region("ffn_half")),
+            strategy="C",
+        ),
+        Policy("full", "the whole block, one checkpoint", _FULL),
+        Policy("core_attention", "scores, softmax and values alone", (Region("core_attention"),)),
+        Policy(
+            "save_attention",
+            "the whole block but the attention op, whose output and log-sum-exp are kept",
+            (Region("forward", keeps=("flash", "values")),),
+        ),
+        Policy(
+            "pointwise",
+            "only what is cheap: norms, RoPE, the softmax of eager attention, the SwiGLU product",
+            (
+                Region("attend", keeps=("linear", "flash", "scores")),
+                Region("gate_and_up", keeps=("linear",)),
+                Region("swiglu_and_down"),
+            ),
+        ),
+        Policy("every_2", "the whole block, in one block of every 2", _FULL, every=2),
+        Policy("every_3", "the whole block, in one block of every 3", _FULL, every=3),
+        Policy("every_4", "the whole block, in one block of every 4", _FULL, every=4),
+    )
+}
+
+
+def get_policy(policy: str | Policy) -> Policy:
+    """The policy of that name; `every_N` for any N of at least 2. A `Policy` is handed back as it is.
+
+    Raises:
+        InputError: The name is unknown.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if policy in POLICIES:
+        return POLICIES[policy]
+    every = re.fullmatch(r"every_([1-9]\d*)", policy)
+    if not every:
+        raise unknown("policy", policy, [*POLICIES, "every_N"])
+    n = int(every[1])
+    if n < 2:
+        raise InputError(f"policy {policy!r} checkpoints every block: its name is 'full'")
+    return Policy(policy, f"the whole block, in one block of every {n}", _FULL, every=n)
