@@ -1,0 +1,145 @@
+"""Closed forms, with numpy alone: `estimate` puts them together into one training step."""
+
+from __future__ import annotations
+
+import operator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from actckpt.config import ModelConfig, get_config
+from actckpt.errors import InputError, unknown
+from actckpt.formulas import gpt, llama
+from actckpt.formulas.flops import FlopRules
+from actckpt.formulas.training import training_states
+from actckpt.ledger import Count, Ledger, exact
+from actckpt.policy import POLICIES, Policy, get_policy
+from actckpt.step import Flops, Head, Step
+
+ACCOUNTINGS: dict[str, str] = {
+    "workshop": "the workshop as published: 34 SBH + 5nS²B elements of two bytes",
+    "paper": "Korthikanti et al.: the same terms as bytes",
+    "llama": "the real Llama block, tensor by tensor, as PyTorch saves it",
+}
+
+
+def accounting_policies(accounting: str) -> tuple[str, ...]:
+    """The names of the policies that an accounting has; `every_N` stands for any N of at least 2."""
+    named = {
+        "workshop": gpt.WORKSHOP_POLICIES,
+        "paper": gpt.PAPER_POLICIES,
+        "llama": (*(name for name, policy in POLICIES.items() if policy.every == 1), "every_N"),
+    }
+    if accounting not in named:
+        raise unknown("accounting", accounting, ACCOUNTINGS)
+    return named[accounting]
+
+
+def estimate(
+    model: str | ModelConfig,
+    *,
+    seq_len: Any,
+    batch_size: int = 1,
+    policy: str | Policy = "none",
+    accounting: str = "llama",
+    attention: str | None = None,
+    data_parallel: int = 1,
+    rules: FlopRules | None = None,
+) -> Step:
+    """What one training step keeps and computes, by the closed form.
+
+    Args:
+        model: A name in `PRESETS`, or a configuration.
+        seq_len: S in tokens; an array of them gives every count as an int64 array of the same shape.
+        batch_size: B, the sequences of one rank.
+        policy: What is recomputed.
+        accounting: A key of `ACCOUNTINGS`.
+        attention: "flash" or "eager". The workshop's and the paper's blocks have eager attention alone.
+        data_parallel: The number of ranks that share the training states.
+        rules: How FLOPs are counted under the llama accounting; by default as PyTorch runs them.
+
+    Raises:
+        InputError: A value is unknown, out of range, or not modelled by the accounting.
+    """
+    config, policy = get_config(model), get_policy(policy)
+    if (name := "every_N" if policy.every > 1 else policy.name) not in accounting_policies(accounting):
+        have = ", ".join(accounting_policies(accounting))
+        raise InputError(f"the {accounting} accounting has no policy {name!r}: it has {have}")
+    attention = checked_attention(attention, accounting)
+    lengths = checked_seq_len(config, seq_len)
+    batch_size = checked_batch_size(batch_size)
+    states = training_states(config, data_parallel)
+
+    if accounting == "llama":
+        if config.block != "llama":
+            raise InputError(
+                f"the llama accounting has no block for {config.name!r}: take the paper accounting, or a Llama model"
+            )
+        block = llama.Block(config, lengths, batch_size, attention, rules or FlopRules())
+        ledger, flops = partial(llama.llama_ledger, block), partial(llama.llama_flops, block)
+        head = llama.llama_head(config, lengths, batch_size)
+    else:
+        block_ledger = {"workshop": gpt.workshop_ledger, "paper": gpt.paper_ledger}[accounting]
+        ledger, flops = (partial(formula, config, lengths, batch_size) for formula in (block_ledger, gpt.gpt_flops))
+        head = gpt.paper_head(config, lengths, batch_size) if accounting == "paper" else Head(Ledger(), 0)
+
+    n_checkpointed = sum(map(policy.checkpoints, range(config.n_layers)))
+    counts = {policy: n_checkpointed, POLICIES["none"]: config.n_layers - n_checkpointed}
+    kept, everything = ledger(policy), ledger(POLICIES["none"])
+    layers = tuple(kept if policy.checkpoints(layer) else everything for layer in range(config.n_layers))
+    return Step(
+        model=config.name,
+        seq_len=seq_len,
+        batch_size=batch_size,
+        accounting=accounting,
+        attention=attention,
+        policy=policy,
+        layers=layers,
+        head=head,
+        states=states,
+        working_bytes=sum((layer.bytes for layer in layers), start=0) + head.ledger.bytes,
+        flops=sum_flops([(count, flops(each)) for each, count in counts.items()]),
+    )
+
+
+def sum_flops(blocks: list[tuple[int, Flops]]) -> Flops:
+    """The FLOPs of many blocks, from how many there are of each kind."""
+    return Flops(
+        forward=exact(sum(n * flops.forward for n, flops in blocks)),
+        backward=exact(sum(n * flops.backward for n, flops in blocks)),
+        recompute=exact(sum(n * flops.recompute for n, flops in blocks)),
+    )
+
+
+def checked_attention(attention: str | None, accounting: str) -> str:
+    """The kind of attention, by default the accounting's own."""
+    own = "flash" if accounting == "llama" else "eager"
+    if attention not in (None, "flash", "eager"):
+        raise unknown("attention", str(attention), ("flash", "eager"))
+    if attention == "flash" and accounting != "llama":
+        raise InputError(f"the {accounting} accounting has no flash attention: it has eager")
+    return attention or own
+
+
+def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
+    """S as a Python int, or as an array of Python ints: arithmetic with them is exact however large it gets."""
+    try:
+        lengths = np.vectorize(operator.index, otypes=[object])(np.asarray(seq_len, dtype=object))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"seq_len is {seq_len!r}: it must be a whole number, or an array of them") from error
+    if lengths.size == 0 or lengths.min() < 1:
+        raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
+    if config.sliding_window and lengths.max() > config.sliding_window:
+        raise InputError(
+            f"{config.name}: a sliding window of {config.sliding_window} tokens is not modelled: "
+            f"seq_len must be at most that, and {lengths.max()} is not"
+        )
+    return lengths if lengths.ndim else lengths.item()
+
+
+def checked_batch_size(batch_size: int) -> int:
+    """B, a whole number of at least 1."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}: it must be a whole number of at least 1")
+    return batch_size
