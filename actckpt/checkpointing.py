@@ -27,8 +27,8 @@ KEPT_OPS: dict[str, tuple[Any, ...]] = {
 def apply(model: M, policy: str | Policy) -> M:
     """Make every block of `model` recompute what `policy` says; a policy that is on it already is replaced.
 
-    The blocks' methods are wrapped, not the modules: names of parameters, hooks and sharding see no difference. Apply it
-    after tensor parallelism and before compiling the blocks or `fully_shard`.
+    The blocks' methods are wrapped, not the modules: names of parameters, hooks and sharding see no difference. Apply
+    it after tensor parallelism and before compiling the blocks or `fully_shard`.
 
     Args:
         model: A module with `LlamaBlock`s in it, or one itself. It is changed and handed back.
@@ -43,7 +43,7 @@ def apply(model: M, policy: str | Policy) -> M:
         raise InputError(f"{type(model).__name__} has no LlamaBlock in it: apply() checkpoints actckpt's own blocks")
     for layer, block in enumerate(blocks):
         for method in REGIONS:
-            vars(block).pop(method, None)
+            block.__dict__.pop(method, None)
         if policy.checkpoints(layer):
             for region in policy.regions:
                 setattr(block, region.name, _checkpointed(block, region))

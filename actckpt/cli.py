@@ -1,6 +1,7 @@
 """The command line: `actckpt estimate`, `measure`, `models`, `policies` and `accelerators`.
 
-An answer goes to standard output, as a table or as JSON. An error goes to standard error in one line, with exit status 2.
+An answer goes to standard output, as a table or as JSON. An error goes to standard error in one line, with exit
+status 2.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ ACCELERATORS: dict[str, Accelerator] = {
             n_sms=148,
             sram_bytes=256 * _KIB,
             shared_bytes=227 * _KIB,
-            source="NVIDIA Blackwell architecture brief (HGX B200); CUDA C++ programming guide, compute capability 10.0",
+            source="NVIDIA Blackwell architecture brief; CUDA C++ programming guide, compute capability 10.0",
         ),
     )
 }

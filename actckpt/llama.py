@@ -1,7 +1,7 @@
 """A Llama in PyTorch that reads from top to bottom: norm, RoPE, grouped-query attention, SwiGLU, block, model.
 
-Each part of a block that a policy can checkpoint is a method of its own (`actckpt.policy.REGIONS`); `actckpt.apply` wraps
-those methods, so that the module tree and the names of the parameters stay what they are.
+Each part of a block that a policy can checkpoint is a method of its own (`actckpt.policy.REGIONS`); `actckpt.apply`
+wraps those methods, so that the module tree and the names of the parameters stay what they are.
 
 Shapes: B sequences of S tokens, H the hidden size, n query heads and n_kv key/value heads of width D, F the FFN width.
 """
@@ -40,8 +40,8 @@ class RMSNorm(nn.Module):
 def rope_frequencies(config: ModelConfig, device: torch.device | None = None) -> Tensor:
     """The angle by which each pair of a head turns from one position to the next, float32 [D/2].
 
-    θ^(-2i/D) for pair i (arXiv 2104.09864, §3.2). With Llama 3.1's scaling a pair that turns slowly turns `factor` times
-    more slowly still, one that turns fast as before, and those between are interpolated (arXiv 2407.21783, §3.4.2).
+    θ^(-2i/D) for pair i (arXiv 2104.09864, §3.2). With Llama 3.1's scaling a pair that turns slowly turns `factor`
+    times more slowly still, one that turns fast as before, and those between are interpolated.
     """
     pairs = torch.arange(0, config.head_dim, 2, dtype=torch.int64, device=device).float() / config.head_dim
     frequencies = 1.0 / config.rope_theta**pairs
@@ -78,8 +78,8 @@ class RoPE(nn.Module):
 def eager_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention that writes the scores out: q [B, n, S, D], k and v [B, n_kv, S, D] to [B, n, S, D].
 
-    The softmax is taken in float32 and rounded, as Hugging Face's eager attention does: autograd keeps both, 6nS²B bytes
-    in bfloat16. The heads that share a key/value head are rows of one matrix, so that no key or value is repeated.
+    The softmax is taken in float32 and rounded, as Hugging Face's eager attention does: autograd keeps both, 6nS²B
+    bytes in bfloat16. The heads that share a key/value head are rows of one matrix, so that no key or value is repeated.
     """
     batch, n, s, d = q.shape
     n_kv = k.shape[1]
@@ -90,7 +90,7 @@ def eager_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     k, v = k.reshape(batch * n_kv, s, d), v.reshape(batch * n_kv, s, d)
     # [B·n_kv, n/n_kv·S, S]
     scores = torch.baddbmm(hidden, q, k.transpose(1, 2), alpha=d**-0.5)
-    probabilities = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+    probabilities = torch.softmax(scores.float(), dim=-1).to(q.dtype)
     return torch.bmm(probabilities, v).view(batch, n, s, d)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,7 @@ def gib(count: Any) -> str:
     return f"{count / GIB:,.3f} GiB" if count < 10 * GIB else f"{count / GIB:,.1f} GiB"
 
 
-def table(rows: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
+def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
     """Rows of cells in columns, the columns in `right` flush right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
@@ -131,9 +132,7 @@ def policy_rows() -> list[dict[str, Any]]:
 def policy_table() -> str:
     """The policies as a table."""
     head = ("policy", "recomputes", "strategy", "accountings")
-    rows = [
-        (row["name"], row["recomputes"], row["strategy"], ", ".join(row["accountings"])) for row in policy_rows()
-    ]
+    rows = [(row["name"], row["recomputes"], row["strategy"], ", ".join(row["accountings"])) for row in policy_rows()]
     return table([head, *rows]) + "\n\n  every_N stands for any N of at least 2."
 
 

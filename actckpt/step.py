@@ -31,8 +31,8 @@ class Flops:
         return self.recompute / (self.forward + self.backward)
 
 
-# Everything in float32, and Adam's two moments. A bfloat16 model with bfloat16 gradients and float32 main weights in the
-# optimizer divides the same 16 bytes otherwise: 2 + 2 + 12.
+# Everything in float32, and Adam's two moments. A bfloat16 model with bfloat16 gradients and float32 main weights in
+# the optimizer divides the same 16 bytes otherwise: 2 + 2 + 12.
 PARAMETER_BYTES, GRADIENT_BYTES, ADAM_BYTES = 4, 4, 8
 
 
@@ -118,7 +118,7 @@ class Step:
         """The most that is alive at any moment of the step."""
         return self.states.bytes + self.working_bytes
 
-    def by_component(self) -> dict[str, Count]:
+    def by_component(self) -> dict[str, Any]:
         """What all blocks save, component by component."""
         return {
             component: sum((ledger.component_bytes(component) for ledger in self.layers), start=0)

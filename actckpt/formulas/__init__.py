@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from actckpt.arguments import checked_attention, checked_batch_size, checked_ranks, checked_seq_len
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, unknown
-from actckpt.formulas import gpt, llama
+from actckpt.formulas import gpt, llama, peak
 from actckpt.formulas.flops import FlopRules
 from actckpt.ledger import Ledger, exact
 from actckpt.policy import POLICIES, Policy, get_policy
@@ -53,7 +55,8 @@ def estimate(
         policy: What is recomputed.
         accounting: A key of `ACCOUNTINGS`.
         attention: "flash" or "eager". The workshop's and the paper's blocks have eager attention alone.
-        data_parallel: The number of ranks that share the training states.
+        data_parallel: The number of ranks that share the training states. The whole weights that a rank gathers for the
+            block it is running are not counted.
         rules: How FLOPs are counted under the llama accounting; by default as PyTorch runs them.
 
     Raises:
@@ -68,6 +71,8 @@ def estimate(
         raise InputError(f"the {accounting} accounting has no flash attention: it has eager")
     lengths, batch_size = checked_seq_len(config, seq_len), checked_batch_size(batch_size)
 
+    ledger: Callable[[Policy], Ledger]
+    flops: Callable[[Policy], Flops]
     if accounting == "llama":
         if config.block != "llama":
             raise InputError(
@@ -78,13 +83,19 @@ def estimate(
         head = llama.llama_head(config, lengths, batch_size)
     else:
         block_ledger = {"workshop": gpt.workshop_ledger, "paper": gpt.paper_ledger}[accounting]
-        ledger, flops = (partial(formula, config, lengths, batch_size) for formula in (block_ledger, gpt.gpt_flops))
+        ledger = partial(block_ledger, config, lengths, batch_size)
+        flops = partial(gpt.gpt_flops, config, lengths, batch_size)
         head = gpt.paper_head(config, lengths, batch_size) if accounting == "paper" else Head(Ledger(), 0)
 
-    n_checkpointed = sum(map(policy.checkpoints, range(config.n_layers)))
-    counts = {policy: n_checkpointed, POLICIES["none"]: config.n_layers - n_checkpointed}
-    kept, everything = ledger(policy), ledger(POLICIES["none"])
-    layers = tuple(kept if policy.checkpoints(layer) else everything for layer in range(config.n_layers))
+    layer_policies = [policy if policy.checkpoints(layer) else POLICIES["none"] for layer in range(config.n_layers)]
+    kinds = Counter(layer_policies)
+    ledgers = {kind: ledger(kind) for kind in kinds}
+    layers = tuple(ledgers[kind] for kind in layer_policies)
+    if accounting == "llama":
+        backward = {kind: peak.block_backward_bytes(block, kind) for kind in kinds}
+        working = peak.working_bytes(config, layers, [backward[kind] for kind in layer_policies], head)
+    else:
+        working = sum((layer.bytes for layer in layers), start=0) + head.ledger.bytes
     return Step(
         model=config.name,
         seq_len=seq_len,
@@ -95,8 +106,8 @@ def estimate(
         layers=layers,
         head=head,
         states=States.of(config.n_parameters, checked_ranks(data_parallel)),
-        working_bytes=sum((layer.bytes for layer in layers), start=0) + head.ledger.bytes,
-        flops=sum_flops([(count, flops(each)) for each, count in counts.items()]),
+        working_bytes=exact(working),
+        flops=sum_flops([(count, flops(kind)) for kind, count in kinds.items()]),
     )
 
 

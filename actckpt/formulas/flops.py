@@ -59,7 +59,7 @@ def step_flops(forward: Count, recomputed: Count) -> Flops:
     return Flops(forward=forward, backward=2 * forward, recompute=recomputed)
 
 
-def workshop_overheads(attention: Count, ffn: Count) -> dict[str, Fraction]:
+def workshop_overheads(attention: int, ffn: int) -> dict[str, Fraction]:
     """Recomputed FLOPs as a share of a step, for each strategy, from a block's forward FLOPs.
 
     This is the workshop's formula F_recomputed / (3 · F_total); with 100 and 300 it is its worked example.

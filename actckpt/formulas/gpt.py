@@ -1,8 +1,8 @@
 """The paper's block, term by term, and the workshop's reading of it.
 
-Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198), §4.1: a GPT block
-with dropout and eager attention keeps 34·S·B·H + 5·n·S²·B bytes. The workshop takes the same coefficients for a number
-of elements and doubles them.
+Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198), §4.1: a GPT
+block with dropout and eager attention keeps 34·S·B·H + 5·n·S²·B bytes. The workshop takes the same coefficients for a
+number of elements and doubles them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from actckpt.config import ModelConfig
 from actckpt.formulas.flops import gpt_forward_flops, linear_flops, step_flops
-from actckpt.ledger import ITEM_BYTES, Count, Ledger, Term
+from actckpt.ledger import ITEM_BYTES, Count, Ledger, Term, exact
 from actckpt.policy import Policy
 from actckpt.step import Flops, Head
 
@@ -99,7 +99,7 @@ def paper_head(config: ModelConfig, seq_len: Count, batch_size: int) -> Head:
             Term("logits", "logits", (s, b, v), "float32"),
         )
     )
-    return Head(ledger, 3 * linear_flops(s * b, h, v))
+    return Head(ledger, exact(3 * linear_flops(s * b, h, v)))
 
 
 def _checkpoint(config: ModelConfig, seq_len: Count, batch_size: int) -> Term:

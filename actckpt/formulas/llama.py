@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from actckpt.config import ModelConfig
 from actckpt.formulas.flops import FlopRules, linear_flops, visible_pairs
-from actckpt.ledger import Count, Ledger, Term
+from actckpt.ledger import Count, Ledger, Term, exact
 from actckpt.policy import Policy
 from actckpt.step import Flops, Head
 
@@ -23,9 +23,10 @@ class Stage:
         reads: The tensors it takes, by name.
         writes: The tensors it makes.
         saves: The ones of both that its backward pass needs.
-        kind: What a region can keep it by; "" for an op that no region keeps.
+        kind: What a region can keep it by; "add" for the sum of two branches, "" for any other op.
         forward: Its forward FLOPs.
         backward: Its backward FLOPs.
+        weights: The number of elements of its weight.
     """
 
     reads: tuple[str, ...]
@@ -34,6 +35,7 @@ class Stage:
     kind: str = ""
     forward: Count = 0
     backward: Count = 0
+    weights: int = 0
 
     @property
     def must_finish(self) -> bool:
@@ -65,7 +67,7 @@ class Block:
         return self.seq_len * self.batch_size
 
     def tensors(self) -> dict[str, tuple[tuple[Count, ...], str]]:
-        """Shape and dtype of every tensor of the block that a policy can keep, in the order they are written."""
+        """Shape and dtype of every tensor of the block, in the order in which they are written."""
         c, s, b = self.config, self.seq_len, self.batch_size
         hidden, rows = ((b, s, c.hidden_size), "bfloat16"), ((b, s), "float32")
         q, k = ((b, s, c.n_heads, c.head_dim), "bfloat16"), ((b, s, c.n_kv_heads, c.head_dim), "bfloat16")
@@ -85,16 +87,20 @@ class Block:
             "rope.q": q,
             "rope.k": k,
             "attention.scores": ((*groups, s), "bfloat16"),
+            "attention.float_scores": ((*groups, s), "float32"),
             "attention.softmax": ((*groups, s), "float32"),
             "attention.probabilities": ((*groups, s), "bfloat16"),
             "attention.output": ((b, c.n_heads, s, c.head_dim) if flash else (*groups, c.head_dim), "bfloat16"),
             "attention.lse": ((b, c.n_heads, s), "float32"),
+            "o_proj": hidden,
             "residual": hidden,
             "norm_2.output": hidden,
             "norm_2.rstd": rows,
             "gate_proj": ((self.tokens, c.ffn_size), "bfloat16"),
             "up_proj": ((self.tokens, c.ffn_size), "bfloat16"),
             "swiglu.product": ((b, s, c.ffn_size), "bfloat16"),
+            "down_proj": hidden,
+            "output": hidden,
         }
 
     def regions(self) -> dict[str, list[Stage]]:
@@ -124,9 +130,9 @@ class Block:
         return {
             "forward": [
                 *attention_half,
-                Stage(("input", "o_proj"), ("residual",)),
+                Stage(("input", "o_proj"), ("residual",), kind="add"),
                 *ffn_half,
-                Stage(("residual", "down_proj"), ("output",)),
+                Stage(("residual", "down_proj"), ("output",), kind="add"),
             ],
             "attention_half": attention_half,
             "attend": attend,
@@ -138,12 +144,15 @@ class Block:
 
     def _norm(self, reads: str, name: str) -> Stage:
         output, rstd = f"{name}.output", f"{name}.rstd"
-        return Stage((reads,), (output, rstd), saves=(reads, rstd))
+        size = self.config.head_dim if name in ("q_norm", "k_norm") else self.config.hidden_size
+        return Stage((reads,), (output, rstd), saves=(reads, rstd), weights=size)
 
     def _linear(self, reads: str, writes: str, n_in: int, n_out: int) -> Stage:
         flops = linear_flops(self.tokens, n_in, n_out)
         # the gradient of the input and the gradient of the weight: a matmul of the same size each
-        return Stage((reads,), (writes,), saves=(reads,), kind="linear", forward=flops, backward=2 * flops)
+        return Stage(
+            (reads,), (writes,), saves=(reads,), kind="linear", forward=flops, backward=2 * flops, weights=n_in * n_out
+        )
 
     def _matmul_flops(self, causal: bool) -> Count:
         # of one of the two matmuls of attention, over all heads
@@ -172,7 +181,8 @@ class Block:
                 backward=2 * matmul,
             ),
             # in float32, as Hugging Face's eager attention has it, and then rounded
-            Stage(("attention.scores",), ("attention.softmax",), saves=("attention.softmax",)),
+            Stage(("attention.scores",), ("attention.float_scores",)),
+            Stage(("attention.float_scores",), ("attention.softmax",), saves=("attention.softmax",)),
             Stage(("attention.softmax",), ("attention.probabilities",)),
             Stage(
                 values_reads,
@@ -247,4 +257,4 @@ def llama_head(config: ModelConfig, seq_len: Count, batch_size: int) -> Head:
             Term("loss.total_weight", "logits", (), "float32"),
         )
     )
-    return Head(ledger, 3 * linear_flops(s * b, h, v))
+    return Head(ledger, exact(3 * linear_flops(s * b, h, v)))
