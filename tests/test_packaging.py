@@ -162,7 +162,9 @@ def test_version_is_the_same_everywhere() -> None:
 
 
 def test_readme_prints_what_it_shows(tmp_path: Path) -> None:
-    match = re.search(r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    match = re.search(
+        r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     assert match
     code, shown = match.groups()
     printed = run([sys.executable, "-c", code], tmp_path)
