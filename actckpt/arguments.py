@@ -53,7 +53,7 @@ def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
         lengths = np.vectorize(operator.index, otypes=[object])(np.asarray(seq_len, dtype=object))
     except (TypeError, ValueError) as error:
         raise InputError(f"seq_len is {seq_len!r}: it must be a whole number, or an array of them") from error
-    if lengths.min() < 1:
+    if not lengths.size or lengths.min() < 1:
         raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
     if config.sliding_window and lengths.max() > config.sliding_window:
         raise InputError(

@@ -153,3 +153,36 @@ def test_javascript_is_pinned_to_what_plotly_carries() -> None:
         assert lock["packages"][f"node_modules/{name}"]["version"] == version
     # the lock file names no registry: any mirror serves
     assert not any("resolved" in entry for entry in lock["packages"].values())
+
+
+def test_version_is_the_same_everywhere() -> None:
+    version = metadata.version("actckpt")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_readme_prints_what_it_shows(tmp_path: Path) -> None:
+    match = re.search(
+        r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    assert match
+    code, shown = match.groups()
+    printed = run([sys.executable, "-c", code], tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout == shown
+
+
+def test_readme_maps_the_repository() -> None:
+    readme = (ROOT / "README.md").read_text()
+    drawn = readme.split("## Where things are\n\n")[1].split("\n\n")[0].splitlines()
+    mapped, folder = set(), ""
+    for line in drawn:
+        name = line.split()[0]
+        # an entry is indented by four, and by two more where it lies in the folder above it
+        if line.startswith("      "):
+            name = folder + name
+        elif name.endswith("/"):
+            folder = name
+        mapped.add(name)
+    assert {name for name in mapped if not (ROOT / name).exists()} == set()
+    assert {f"actckpt/{path.name}" for path in (ROOT / "actckpt").glob("*.py")} - mapped == set()
