@@ -79,7 +79,7 @@ def eager_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention that writes the scores out: q [B, n, S, D], k and v [B, n_kv, S, D] to [B, n, S, D].
 
     The softmax is taken in float32 and rounded, as Hugging Face's eager attention does: autograd keeps both, 6nS²B
-    bytes in bfloat16. The heads that share a key/value head are rows of one matrix, so that no key or value is repeated.
+    bytes in bfloat16. The heads that share a key/value head are rows of one matrix, so that none is repeated.
     """
     batch, n, s, d = q.shape
     n_kv = k.shape[1]

@@ -8,7 +8,7 @@ from typing import Any
 
 from actckpt.config import PRESETS
 from actckpt.formulas import ACCOUNTINGS, accounting_policies
-from actckpt.hardware import ACCELERATORS, GB, GIB
+from actckpt.hardware import ACCELERATORS, GB, GIB, Accelerator
 from actckpt.policy import POLICIES
 from actckpt.step import Step
 
@@ -35,7 +35,7 @@ def step_table(step: Step) -> str:
     """A step: the terms of a block, the sums, what else is in memory, the FLOPs, and where it fits."""
     n_layers = len(step.layers)
     n_checkpointed = sum(map(step.policy.checkpoints, range(n_layers)))
-    partly = f", of which {n_checkpointed} are checkpointed" if 0 < n_checkpointed < n_layers else ""
+    partly = f", of which {n_checkpointed} are checkpointed," if 0 < n_checkpointed < n_layers else ""
     terms = [
         (term.name, term.component, " × ".join(f"{size:,}" for size in term.shape), term.dtype, gib(term.bytes))
         for term in step.block
@@ -58,12 +58,7 @@ def step_table(step: Step) -> str:
         ("recompute", f"{step.flops.recompute:.4g}"),
         ("overhead", f"{step.flops.overhead:.1%}"),
     ]
-    fits = [
-        (accelerator.label, "fits" if spare >= 0 else "does not fit", f"{abs(spare) / GIB:,.1f} GiB", rest)
-        for accelerator in ACCELERATORS.values()
-        for spare in [accelerator.memory_bytes - step.peak_bytes]
-        for rest in ["to spare" if spare >= 0 else "too much"]
-    ]
+    fits = [_fit(accelerator, int(step.peak_bytes)) for accelerator in ACCELERATORS.values()]
     return "\n".join(
         (
             f"{step.model}, {step.batch_size} × {step.seq_len:,} tokens, policy {step.policy.name}, "
@@ -80,6 +75,12 @@ def step_table(step: Step) -> str:
             table(fits, right=(2,)),
         )
     )
+
+
+def _fit(accelerator: Accelerator, peak_bytes: int) -> tuple[str, ...]:
+    spare = accelerator.memory_bytes - peak_bytes
+    verdict, rest = ("fits", "to spare") if spare >= 0 else ("does not fit", "too much")
+    return accelerator.label, verdict, f"{abs(spare) / GIB:,.1f} GiB", rest
 
 
 def model_rows() -> list[dict[str, Any]]:
