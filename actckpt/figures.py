@@ -6,7 +6,7 @@ in each scheme. Away from the site a figure has the light scheme's colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,18 +40,18 @@ def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = 
     """What all blocks save without recomputation, by each accounting and kind of attention."""
     config = get_config(model)
     lines = [
-        ("the workshop's page", "norm", {"accounting": "workshop"}),
-        ("the paper's GPT block", "logits", {"accounting": "paper"}),
-        ("Llama, eager attention", "ffn", {"attention": "eager"}),
-        ("Llama, flash attention", "attention", {"attention": "flash"}),
+        ("workshop", "norm", "top right", {"accounting": "workshop"}),
+        ("paper", "logits", "bottom right", {"accounting": "paper"}),
+        ("Llama, eager attention", "ffn", "middle right", {"attention": "eager"}),
+        ("Llama, flash attention", "attention", "middle right", {"attention": "flash"}),
     ]
     sizes = {
         name: [n / GIB for n in _broadcast(estimate(config, seq_len=np.array(lengths), **how).total_bytes, lengths)]
-        for name, _, how in lines
+        for name, _, _, how in lines
     }
     ratio = sizes[lines[0][0]][-1] / sizes[lines[-1][0]][-1]
     figure = go.Figure(
-        [_line(name, color, lengths, sizes[name]) for name, color, _ in lines],
+        [_line(name, color, lengths, sizes[name], place) for name, color, place, _ in lines],
         layout=_layout(
             f"At {lengths[-1]:,} tokens a real Llama block keeps {ratio:,.0f} times less than the workshop counts",
             "sequence length, tokens (logarithmic)",
@@ -93,13 +93,20 @@ def policies_over_seq_len(
 ) -> go.Figure:
     """What all blocks save under each policy, with flash attention."""
     colors = dict(zip(policies, ("muted", "attention", "ffn", "checkpoint", "logits"), strict=True))
+    places = {"none": "top right", "attention": "bottom right"}
     saved = {
         policy: estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes for policy in policies
     }
     left = {policy: 100 * float(saved[policy][-1] / saved["none"][-1]) for policy in policies}
     figure = go.Figure(
         [
-            _line(policy, color, lengths, [n / GIB for n in _broadcast(saved[policy], lengths)])
+            _line(
+                policy,
+                color,
+                lengths,
+                [n / GIB for n in _broadcast(saved[policy], lengths)],
+                places.get(policy, "middle right"),
+            )
             for policy, color in colors.items()
         ],
         layout=_layout(
@@ -114,21 +121,23 @@ def policies_over_seq_len(
     return figure
 
 
-def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step]) -> go.Figure:
+def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], hidden_size: int) -> go.Figure:
     """What a block saves under each policy: the closed form's components as bars, the measured total as a mark.
 
     Args:
         formula: One step a policy, from `estimate`.
         measured: The same steps from `measure`.
+        hidden_size: H of their model.
     """
     policies = [step.policy.name for step in formula]
-    unit = [step.batch_size * step.seq_len * get_config(step.model).hidden_size for step in formula]
+    # per block and element of a hidden state; the mean, as every_N treats blocks differently
+    unit = [len(step.layers) * step.batch_size * step.seq_len * hidden_size for step in formula]
     traces: list[Any] = [
         go.Bar(
             name=LABELS[component],
             meta=component,
             y=policies,
-            x=[step.block.component_bytes(component) / sbh for step, sbh in zip(formula, unit, strict=True)],
+            x=[step.by_component()[component] / sbh for step, sbh in zip(formula, unit, strict=True)],
             orientation="h",
             marker={"color": COLORS[component], "pattern": {"shape": PATTERNS[component]}},
         )
@@ -139,16 +148,16 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step]) -
             name="measured",
             meta="ink",
             y=policies,
-            x=[step.block.bytes / sbh for step, sbh in zip(measured, unit, strict=True)],
+            x=[step.total_bytes / sbh for step, sbh in zip(measured, unit, strict=True)],
             mode="markers",
             marker={"symbol": "diamond-open", "size": 12, "line": {"width": 2}, "color": COLORS["ink"]},
         )
     )
-    differ = sum(f.block.bytes != m.block.bytes for f, m in zip(formula, measured, strict=True))
+    differ = sum(f.total_bytes != m.total_bytes for f, m in zip(formula, measured, strict=True))
     message = f"{differ} of {len(policies)} policies differ" if differ else "every policy agrees to the byte"
     figure = go.Figure(
         traces,
-        layout=_layout(f"Closed form (bars) and measurement (diamonds): {message}", "bytes per S·B·H", ""),
+        layout=_layout(f"Closed form (bars) and measurement (diamonds): {message}", "bytes per S·B·H, mean of the blocks", ""),
     )
     figure.update_layout(barmode="stack", showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     figure.update_layout(margin={"l": 110, "r": 20, "t": 40, "b": 50}, height=420)
@@ -160,7 +169,9 @@ def _broadcast(counts: Any, lengths: Sequence[int]) -> list[Any]:
     return np.broadcast_to(counts, len(lengths)).tolist()
 
 
-def _line(name: str, color: str, x: Sequence[int], y: Sequence[float]) -> go.Scatter:
+def _line(
+    name: str, color: str, x: Sequence[int], y: Sequence[float], label: str = "middle right"
+) -> go.Scatter:
     # the label stands at the line's end, so that no legend has to be matched to it
     return go.Scatter(
         name=name,
@@ -169,7 +180,7 @@ def _line(name: str, color: str, x: Sequence[int], y: Sequence[float]) -> go.Sca
         y=list(y),
         mode="lines+markers+text",
         text=["" for _ in x[:-1]] + [f" {name}"],
-        textposition="middle right",
+        textposition=label,
         textfont={"color": COLORS[color]},
         line={"color": COLORS[color], "width": 2.5},
         marker={"color": COLORS[color], "size": 5},
@@ -193,5 +204,5 @@ def _layout(message: str, x: str, y: str) -> go.Layout:
 
 
 def _logarithmic_lengths(figure: go.Figure, lengths: Sequence[int]) -> None:
-    label: Callable[[int], str] = lambda n: f"{n // 1024}K"  # noqa: E731
-    figure.update_xaxes(type="log", tickmode="array", tickvals=list(lengths), ticktext=[label(n) for n in lengths])
+    names = [f"{length // 1024}K" for length in lengths]
+    figure.update_xaxes(type="log", tickmode="array", tickvals=list(lengths), ticktext=names)

@@ -104,12 +104,16 @@
 
     function bar(bytes, total) {
       const lines = [...root.querySelectorAll(".ac-bar .ac-capacity")];
+      const width = root.querySelector(".ac-stack").clientWidth;
       const full = 1.04 * Math.max(total, ...lines.map((line) => line.dataset.bytes));
-      for (const line of lines) line.style.left = `${(100 * line.dataset.bytes) / full}%`;
+      for (const line of lines) {
+        line.style.left = `${(100 * line.dataset.bytes) / full}%`;
+        line.classList.toggle("ac-far", line.dataset.bytes > 0.7 * full);
+      }
       for (const segment of root.querySelectorAll(".ac-stack .ac-segment")) {
-        const share = (100 * bytes[segment.dataset.part]) / full;
-        segment.style.width = `${share}%`;
-        segment.classList.toggle("ac-narrow", share < 13);
+        const share = bytes[segment.dataset.part] / full;
+        segment.style.width = `${100 * share}%`;
+        segment.classList.toggle("ac-narrow", share * width < 16 + 7 * segment.textContent.length);
       }
     }
 

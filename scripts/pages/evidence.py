@@ -66,11 +66,10 @@ def chart() -> str:
     """The chart of both ledgers, policy by policy."""
     pairs = [steps(MODELS[0], policy) for policy in POLICIES]
     return figure.figure(
-        figures.formula_and_measurement(*zip(*pairs, strict=True)),
+        figures.formula_and_measurement(*zip(*pairs, strict=True), PRESETS[MODELS[0]].hidden_size),
         name="agreement",
-        made_by="actckpt.figures.formula_and_measurement(formula, measured)",
-        assumes=f"Llama accounting with flash attention, one checkpointed block of {text.model_label(MODELS[0])}, "
-        f"S = {SEQ_LEN:,}, bfloat16.",
+        made_by="actckpt.figures.formula_and_measurement(formula, measured, hidden_size)",
+        assumes=f"Llama accounting with flash attention, {text.model_label(MODELS[0])}, S = {SEQ_LEN:,}, bfloat16.",
         test="test_figures::test_formula_and_measurement",
     )
 
@@ -106,6 +105,6 @@ def _term_row(formula: Term | None, measured: Term | None) -> str:
 def _table(caption: str, head: tuple[str, ...], rows: str, foot: str = "") -> str:
     columns = "".join(f'<th scope="col">{name}</th>' for name in head)
     return (
-        f'<div class="ac-table" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption>'
+        f'<div class="ac-table" tabindex="0" role="region" aria-label="{caption}"><table class="ac-numbers"><caption>{caption}</caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody><tfoot>{foot}</tfoot></table></div>"
     )

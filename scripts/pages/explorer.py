@@ -22,6 +22,8 @@ STATES = ("parameters", "gradients", "optimizer")
 COUNTED = ("attention", "ffn", "norm", "checkpoint", "logits", "working")
 PARTS = (*STATES, *COUNTED)
 CAPACITIES = ("a100-80gb", "h100-80gb", "h200-141gb", "b200-192gb")
+# shares of a bar's width: where a line's name stands on its left, and where a segment is too narrow for its name
+FAR, NARROW = 0.7, 0.1
 # JavaScript counts exactly up to here
 LARGEST = 2**53
 
@@ -139,6 +141,7 @@ def _controls(view: View) -> Iterator[str]:
     yield _radios(view, "accounting", "Accounting", [(name, name.capitalize()) for name in view.accountings])
     policies = [(name, _policy_label(name)) for name in view.policies]
     yield (_radios if few else _select)(view, "policy", "Policy: what is recomputed", policies)
+    yield _radios(view, "ranks", "Ranks that share the states", [(str(n), str(n)) for n in view.ranks])
     at = view.lengths.index(view.opens["seq_len"])
     yield (
         f'<div class="ac-control"><label for="{view.name}-seq_len">Sequence length</label>'
@@ -148,8 +151,6 @@ def _controls(view: View) -> Iterator[str]:
         f'<span class="ac-range-ends" aria-hidden="true"><span>{text.tokens(view.lengths[0])}</span>'
         f"<span>{text.tokens(view.lengths[-1])}</span></span></div>"
     )
-    ranks = [(str(n), f"{n}") for n in view.ranks]
-    yield _radios(view, "ranks", "Ranks that share the states", ranks)
 
 
 def _policy_label(name: str) -> str:
@@ -238,11 +239,13 @@ def _result(view: View, step: Step) -> Iterator[str]:
 def _bar(parts: dict[str, int], total: int) -> str:
     full = scale([total, *(ACCELERATORS[name].memory_bytes for name in CAPACITIES)])
     lines = "".join(
-        f'<span class="ac-capacity" style="left:{100 * n_bytes / full:.4f}%" data-bytes="{n_bytes}"><b>{label}</b></span>'
+        f'<span class="ac-capacity{" ac-far" if n_bytes > FAR * full else ""}" style="left:{100 * n_bytes / full:.4f}%" '
+        f'data-bytes="{n_bytes}"><b>{label}</b></span>'
         for n_bytes, label in _capacities()
     )
     segments = "".join(
-        f'<span class="ac-segment ac-{part}" data-part="{part}" style="width:{100 * parts[part] / full:.4f}%">'
+        f'<span class="ac-segment ac-{part}{" ac-narrow" if parts[part] < NARROW * full else ""}" '
+        f'data-part="{part}" style="width:{100 * parts[part] / full:.4f}%">'
         f"<b>{text.LABELS[part]}</b></span>"
         for part in PARTS
     )

@@ -54,7 +54,7 @@ def table(chart: go.Figure) -> str:
     caption = unit.removesuffix(" (logarithmic)")
     corner = axis.removesuffix(" (logarithmic)")
     return (
-        f'<div class="ac-table" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f'<div class="ac-table" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="ac-numbers">'
         f'<caption>{escape(caption)}</caption><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )

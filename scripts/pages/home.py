@@ -42,8 +42,8 @@ def headlines() -> str:
         (
             numbers.workshop_overhead(),
             "more FLOPs to recompute everything",
-            "A backward pass of exactly twice the forward. PyTorch stops early and flash attention's backward is "
-            f"longer: {numbers.llama_overheads()} in Llama 3.1 8B.",
+            "A backward pass of exactly twice the forward. PyTorch stops a recomputation early, and flash attention's "
+            f"backward is longer: whole blocks of Llama 3.1 8B cost {numbers.llama_overheads()}, by length.",
         ),
         (
             numbers.workshop_saved_short(),
