@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from functools import partial
 from typing import Any
 
-import numpy as np
-
+from actckpt.arguments import checked_attention, checked_batch_size, checked_ranks, checked_seq_len
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, unknown
 from actckpt.formulas import gpt, llama
 from actckpt.formulas.flops import FlopRules
-from actckpt.formulas.training import training_states
-from actckpt.ledger import Count, Ledger, exact
+from actckpt.ledger import Ledger, exact
 from actckpt.policy import POLICIES, Policy, get_policy
-from actckpt.step import Flops, Head, Step
+from actckpt.step import Flops, Head, States, Step
 
 ACCOUNTINGS: dict[str, str] = {
     "workshop": "the workshop as published: 34 SBH + 5nS²B elements of two bytes",
@@ -66,10 +63,10 @@ def estimate(
     if (name := "every_N" if policy.every > 1 else policy.name) not in accounting_policies(accounting):
         have = ", ".join(accounting_policies(accounting))
         raise InputError(f"the {accounting} accounting has no policy {name!r}: it has {have}")
-    attention = checked_attention(attention, accounting)
-    lengths = checked_seq_len(config, seq_len)
-    batch_size = checked_batch_size(batch_size)
-    states = training_states(config, data_parallel)
+    attention = checked_attention(attention or ("flash" if accounting == "llama" else "eager"))
+    if attention == "flash" and accounting != "llama":
+        raise InputError(f"the {accounting} accounting has no flash attention: it has eager")
+    lengths, batch_size = checked_seq_len(config, seq_len), checked_batch_size(batch_size)
 
     if accounting == "llama":
         if config.block != "llama":
@@ -97,7 +94,7 @@ def estimate(
         policy=policy,
         layers=layers,
         head=head,
-        states=states,
+        states=States.of(config.n_parameters, checked_ranks(data_parallel)),
         working_bytes=sum((layer.bytes for layer in layers), start=0) + head.ledger.bytes,
         flops=sum_flops([(count, flops(each)) for each, count in counts.items()]),
     )
@@ -110,36 +107,3 @@ def sum_flops(blocks: list[tuple[int, Flops]]) -> Flops:
         backward=exact(sum(n * flops.backward for n, flops in blocks)),
         recompute=exact(sum(n * flops.recompute for n, flops in blocks)),
     )
-
-
-def checked_attention(attention: str | None, accounting: str) -> str:
-    """The kind of attention, by default the accounting's own."""
-    own = "flash" if accounting == "llama" else "eager"
-    if attention not in (None, "flash", "eager"):
-        raise unknown("attention", str(attention), ("flash", "eager"))
-    if attention == "flash" and accounting != "llama":
-        raise InputError(f"the {accounting} accounting has no flash attention: it has eager")
-    return attention or own
-
-
-def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
-    """S as a Python int, or as an array of Python ints: arithmetic with them is exact however large it gets."""
-    try:
-        lengths = np.vectorize(operator.index, otypes=[object])(np.asarray(seq_len, dtype=object))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"seq_len is {seq_len!r}: it must be a whole number, or an array of them") from error
-    if lengths.size == 0 or lengths.min() < 1:
-        raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
-    if config.sliding_window and lengths.max() > config.sliding_window:
-        raise InputError(
-            f"{config.name}: a sliding window of {config.sliding_window} tokens is not modelled: "
-            f"seq_len must be at most that, and {lengths.max()} is not"
-        )
-    return lengths if lengths.ndim else lengths.item()
-
-
-def checked_batch_size(batch_size: int) -> int:
-    """B, a whole number of at least 1."""
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}: it must be a whole number of at least 1")
-    return batch_size

@@ -241,7 +241,7 @@ def llama_head(config: ModelConfig, seq_len: Count, batch_size: int) -> Head:
     ledger = Ledger(
         (
             Term("norm.input", "norm", (b, s, h), "bfloat16"),
-            Term("norm.output", "logits", (b, s, h), "bfloat16"),
+            Term("norm.output", "norm", (b, s, h), "bfloat16"),
             Term("norm.rstd", "norm", (b, s), "float32"),
             Term("loss.log_probabilities", "logits", (s * b, v), "float32"),
             Term("loss.total_weight", "logits", (), "float32"),

@@ -1,0 +1,11 @@
+"""The ops of a block that PyTorch sees as one: each saves the same tensors on every device, meta included.
+
+Importing this package imports torch and registers `torch.ops.actckpt.*`; triton waits until a kernel is launched.
+"""
+
+from actckpt.ops.attention import flash_attention
+from actckpt.ops.norm import rms_norm
+from actckpt.ops.rope import rope
+from actckpt.ops.swiglu import swiglu
+
+__all__ = ["flash_attention", "rms_norm", "rope", "swiglu"]

@@ -1,0 +1,73 @@
+"""Rotary position embedding (Su et al., arXiv 2104.09864) of queries and keys, which saves no activation.
+
+A rotation is undone by the opposite rotation, so the backward pass is the same op with the frequencies negated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from actckpt.errors import InputError
+from actckpt.ops.define import define
+
+
+def rope(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotate the pair (x[i], x[i + D/2]) of every head at position s by the angle `s * inv_freq[i]`.
+
+    Positions are 0 to S - 1; the pairing is Hugging Face's ("rotate half"). Sine, cosine and rotation are in float32
+    (float64 for float64), rounded once. Saved for the backward pass: inv_freq.
+
+    Args:
+        q: [B, S, n, D], any strides.
+        k: [B, S, n_kv, D], of q's type.
+        inv_freq: [D / 2] float32, in radians a position. It gets no gradient.
+
+    Returns:
+        q and k rotated: their shapes and types, contiguous.
+
+    Raises:
+        InputError: The shapes do not fit together.
+    """
+    if q.dtype != k.dtype or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
+        raise InputError(
+            f"q is {list(q.shape)} {q.dtype} and k is {list(k.shape)} {k.dtype}: "
+            "they must be [B, S, n, D] and [B, S, n_kv, D] of one type"
+        )
+    if 2 * inv_freq.numel() != q.shape[-1]:
+        raise InputError(f"inv_freq has {inv_freq.numel()} entries: it must have D / 2 = {q.shape[-1] / 2:g}")
+    return _rope(q, k, inv_freq)
+
+
+def _forward(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(q.dtype, torch.float32)
+    positions = torch.arange(q.shape[1], device=q.device, dtype=wide)
+    # [S, 1, D / 2]
+    angles = torch.outer(positions, inv_freq.to(wide)).unsqueeze(1)
+    cos, sin = angles.cos(), angles.sin()
+    return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x.to(cos.dtype).chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype).contiguous()
+
+
+def _fake(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(inputs[2])
+
+
+def _gradients(ctx: Any, dq: Tensor, dk: Tensor) -> tuple[Tensor, Tensor, None]:
+    (inv_freq,) = ctx.saved_tensors
+    dq, dk = _rope(dq, dk, -inv_freq)
+    return dq, dk, None
+
+
+_rope = define("rope(Tensor q, Tensor k, Tensor inv_freq) -> (Tensor q, Tensor k)", _forward, _fake)
+_rope.register_autograd(_gradients, setup_context=_setup_context)

@@ -1,0 +1,252 @@
+"""The attention op against float64, and what PyTorch knows of it."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+from torch.utils.flop_counter import FlopCounterMode
+
+from actckpt.errors import InputError
+from actckpt.ops.attention import flash_attention
+
+OP = torch.ops.actckpt.flash_attention.default
+BACKWARD = torch.ops.actckpt.flash_attention_backward.default
+
+# (S_q, S_k): one tile, odd, more than one tile, and both ways unequal
+LENGTHS = [(1, 1), (7, 7), (33, 33), (130, 130), (7, 33), (33, 7), (1, 130), (130, 1), (259, 130)]
+# (n, n_kv)
+HEADS = {"MHA": (2, 2), "GQA": (4, 2), "MQA": (3, 1)}
+
+
+def random_inputs(s_q, s_k, n, n_kv, head_dim=16, dtype=torch.float64, transposed=False, batch=2):
+    """q, k, v and the gradient of the output."""
+    generator = torch.Generator().manual_seed(s_q * 1000 + s_k)
+
+    def randn(heads, length):
+        if transposed:
+            return torch.randn(batch, length, heads, head_dim, generator=generator, dtype=dtype).transpose(1, 2)
+        return torch.randn(batch, heads, length, head_dim, generator=generator, dtype=dtype)
+
+    q, k, v, do = randn(n, s_q), randn(n_kv, s_k), randn(n_kv, s_k), randn(n, s_q)
+    return *(x.requires_grad_() for x in (q, k, v)), do
+
+
+def oracle(q, k, v, causal, scale=None):
+    """Output and lse as the definition has them: every score at once, heads copied."""
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    s = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        visible = torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).tril(s.shape[-1] - s.shape[-2])
+        s = s.masked_fill(~visible, -math.inf)
+    return torch.softmax(s, -1).nan_to_num(0) @ v, torch.logsumexp(s, -1)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("heads", HEADS)
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_reference_equals_the_definition(lengths, heads, causal):
+    q, k, v, do = random_inputs(*lengths, *HEADS[heads])
+    output, lse = flash_attention(q, k, v, causal=causal, return_lse=True)
+    expected, expected_lse = oracle(q, k, v, causal)
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(lse, expected_lse)
+    gradients = torch.autograd.grad(output, (q, k, v), do)
+    for actual, right in zip(gradients, torch.autograd.grad(expected, (q, k, v), do), strict=True):
+        torch.testing.assert_close(actual, right.nan_to_num(0))
+
+
+def test_a_row_that_sees_no_key_is_zero():
+    q, k, v, _ = random_inputs(5, 3, 1, 1)
+    output, lse = flash_attention(q, k, v, causal=True, return_lse=True)
+    assert (output[:, :, :2] == 0).all()
+    assert (lse[:, :, :2] == -math.inf).all()
+    gradients = torch.autograd.grad(output.sum(), (q, k, v))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert (gradients[0][:, :, :2] == 0).all()
+
+
+def test_scale_and_large_scores():
+    q, k, v, _ = random_inputs(40, 40, 2, 1)
+    output = flash_attention(q, k, v, causal=True, scale=300.0)
+    torch.testing.assert_close(output, oracle(q, k, v, causal=True, scale=300.0)[0])
+
+
+def run(attention, inputs, do, dtype, **options):
+    """Output, dq, dk and dv of `attention` computed in `dtype`, in float64."""
+    leaves = [x.detach().to(dtype).requires_grad_() for x in inputs]
+    output, _ = attention(*leaves, **options)
+    return [x.double() for x in (output, *torch.autograd.grad(output, leaves, do.to(dtype)))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_at_most_twice_the_error_of_plain_attention_of_the_same_precision(dtype):
+    *inputs, do = random_inputs(70, 200, 4, 2, head_dim=64, dtype=dtype)
+    exact = run(oracle, inputs, do, torch.float64, causal=True)
+    plain = run(oracle, inputs, do, dtype, causal=True)
+    actual = run(flash_attention, inputs, do, dtype, causal=True, return_lse=True)
+    for x, same_precision, right in zip(actual, plain, exact, strict=True):
+        assert (x - right).abs().max() <= 2 * (same_precision - right).abs().max()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_gradcheck(causal):
+    q, k, v, _ = random_inputs(5, 7, 2, 1, head_dim=4, batch=1)
+    assert torch.autograd.gradcheck(lambda *qkv: flash_attention(*qkv, causal=causal), (q, k, v))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_opcheck(transposed):
+    q, k, v, do = random_inputs(33, 40, 4, 2, dtype=torch.float32, transposed=transposed)
+    torch.library.opcheck(OP, (q, k, v, True, 0.25))
+    output, lse = OP(q, k, v, True, 0.25)
+    detached = [x.detach() for x in (do, q, k, v, output, lse)]
+    torch.library.opcheck(BACKWARD, (*detached, True, 0.25))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_outputs_lie_in_memory_as_the_projections_need_them(device):
+    q, k, v, do = (x.detach().to(device) for x in random_inputs(33, 40, 4, 2, dtype=torch.float32))
+    output, lse = OP(q, k, v, True, 0.25)
+    for x in (output, *BACKWARD(do, q, k, v, output, lse, True, 0.25)):
+        assert x.transpose(1, 2).is_contiguous()
+
+
+def test_the_returns_are_named():
+    assert [value.name for value in OP._schema.returns] == ["output", "lse"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_saves_its_inputs_output_and_lse(device):
+    q, k, v, _ = random_inputs(33, 40, 4, 2, dtype=torch.bfloat16)
+    q, k, v = (x.detach().to(device).requires_grad_() for x in (q, k, v))
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+        output = flash_attention(q, k, v, causal=True)
+    assert [(list(x.shape), x.dtype) for x in saved] == [
+        ([2, 4, 33, 16], torch.bfloat16),
+        ([2, 2, 40, 16], torch.bfloat16),
+        ([2, 2, 40, 16], torch.bfloat16),
+        ([2, 4, 33, 16], torch.bfloat16),
+        ([2, 4, 33], torch.float32),
+    ]
+    if device == "cpu":
+        assert [x.data_ptr() for x in saved[:4]] == [x.data_ptr() for x in (q, k, v, output)]
+
+
+class Record(TorchDispatchMode):
+    """The largest tensor that any op returns, and how often each op runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest, self.calls = 0, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.calls.append(func)
+        for x in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(x, torch.Tensor):
+                self.largest = max(self.largest, x.numel())
+        return result
+
+
+def test_nothing_is_as_large_as_the_scores():
+    from actckpt.ops.attention import reference
+
+    length, head_dim = 2048, 16
+    q, k, v, do = random_inputs(length, length, 2, 1, head_dim=head_dim, batch=1, dtype=torch.float32)
+    with torch.no_grad(), Record() as record:
+        output, lse = reference.forward(q, k, v, True, 0.25)
+        reference.backward(do, q, k, v, output, lse, True, 0.25)
+    assert record.largest == q.numel()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_flops_count_the_visible_pairs(lengths, causal):
+    q, k, v, _ = random_inputs(*lengths, 4, 2)
+    s_q, s_k = lengths
+    visible = torch.ones(s_q, s_k, dtype=torch.int64)
+    pairs = int((visible.tril(s_k - s_q) if causal else visible).sum())
+    q, k, v = (x.detach().to("meta").requires_grad_() for x in (q, k, v))
+    with FlopCounterMode(display=False) as counter:
+        flash_attention(q, k, v, causal=causal).sum().backward()
+    assert counter.get_flop_counts()["Global"] == {
+        torch.ops.actckpt.flash_attention: 4 * 2 * 4 * pairs * 16,
+        torch.ops.actckpt.flash_attention_backward: 10 * 2 * 4 * pairs * 16,
+    }
+
+
+def test_selective_checkpointing_runs_the_forward_once():
+    q, k, v, _ = random_inputs(33, 33, 4, 2, dtype=torch.float32)
+
+    def keep_attention(context, op, *args, **kwargs):
+        return CheckpointPolicy.MUST_SAVE if op is OP else CheckpointPolicy.PREFER_RECOMPUTE
+
+    def count(**options):
+        with Record() as record:
+            checkpoint(
+                lambda *qkv: flash_attention(*qkv, causal=True).sin(), q, k, v, use_reentrant=False, **options
+            ).sum().backward()
+        return record.calls.count(OP)
+
+    assert count() == 2
+    assert count(context_fn=lambda: create_selective_checkpoint_contexts(keep_attention)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"q": torch.zeros(2, 33, 16)}, "must be"),
+        ({"v": torch.zeros(2, 2, 39, 16)}, r"v is \[2, 2, 39, 16\]"),
+        ({"q": torch.zeros(2, 3, 33, 16)}, "3 query heads and 2 key/value heads"),
+        ({"q": torch.zeros(2, 4, 0, 16)}, "at least 1"),
+        ({"k": torch.zeros(2, 2, 40, 16, dtype=torch.float16)}, "k is torch.float16"),
+        ({x: torch.zeros(2, 2, 40, 16, dtype=torch.int32) for x in "qkv"}, "must have one type"),
+        ({"v": torch.zeros(2, 2, 40, 16, device="meta")}, "v on meta"),
+        ({"impl": "triton"}, "TRITON_INTERPRET=1"),
+        ({"impl": "tritn"}, "did you mean 'triton'"),
+    ],
+)
+def test_bad_input_is_one_clear_error(change, message):
+    good = {"q": torch.zeros(2, 4, 33, 16), "k": torch.zeros(2, 2, 40, 16), "v": torch.zeros(2, 2, 40, 16)}
+    flash_attention(**good)
+    with pytest.raises(InputError, match=message) as error:
+        flash_attention(**{**good, **change})
+    assert "\n" not in str(error.value)
+
+
+def test_autocast_lowers_the_precision():
+    q, k, v, _ = random_inputs(7, 7, 2, 1, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = flash_attention(q, k, v)
+    assert output.dtype == torch.bfloat16
+    output.sum().backward()
+    assert q.grad.dtype == torch.float32
+
+
+def test_cheap_on_meta_tensors():
+    q, k, v, do = (x.detach().to("meta").requires_grad_() for x in random_inputs(33, 33, 4, 2, dtype=torch.float32))
+
+    def step():
+        torch.autograd.grad(flash_attention(q, k, v, causal=True), (q, k, v), do)
+
+    step()
+    with Record():
+        seconds = []
+        for _ in range(50):
+            start = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1e-3
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, actckpt; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

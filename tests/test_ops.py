@@ -1,0 +1,200 @@
+"""RMSNorm, SwiGLU and RoPE against float64 autograd, and what they save."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from actckpt.errors import InputError
+from actckpt.ops import rms_norm, rope, swiglu
+
+OPS = torch.ops.actckpt
+
+
+def randn(*shape, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype)
+
+
+def heads_view(batch, length, heads, head_dim, dtype=torch.float64):
+    """Some heads of a projection that all heads share: [B, S, n, D] with a gap between tokens."""
+    return randn(batch, length, heads + 3, head_dim, dtype=dtype)[:, :, 1 : heads + 1]
+
+
+def inverse_frequencies(head_dim):
+    return 10_000.0 ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+
+
+def plain_rms_norm(x, weight, eps=1e-5):
+    return weight * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))
+
+
+def plain_swiglu(gate, up):
+    return torch.nn.functional.silu(gate) * up
+
+
+def plain_rope(q, k, inv_freq):
+    """As complex numbers: each pair times e to the i angle."""
+
+    def rotate(x):
+        angles = torch.outer(torch.arange(x.shape[1], dtype=torch.float64), inv_freq.double())
+        turned = torch.complex(*x.double().chunk(2, -1)) * torch.polar(torch.ones_like(angles), angles)[:, None]
+        return torch.cat((turned.real, turned.imag), -1)
+
+    return rotate(q), rotate(k)
+
+
+def norm_inputs(view, dtype=torch.float64):
+    x = heads_view(2, 7, 3, 16, dtype) if view else randn(2, 7, 33, dtype=dtype)
+    return x, randn(x.shape[-1], dtype=dtype), 1e-5
+
+
+def swiglu_inputs(view, dtype=torch.float64):
+    if view:
+        return randn(2, 7, 66, dtype=dtype).chunk(2, -1)
+    return randn(2, 7, 33, dtype=dtype), randn(2, 7, 33, dtype=dtype).flip(1)
+
+
+def rope_inputs(view, dtype=torch.float64):
+    make = heads_view if view else lambda *shape: randn(*shape[:4], dtype=dtype)
+    return make(2, 9, 4, 16, dtype), make(2, 9, 2, 16, dtype), inverse_frequencies(16)
+
+
+CASES = {
+    "rms_norm": (rms_norm, plain_rms_norm, norm_inputs),
+    "swiglu": (swiglu, plain_swiglu, swiglu_inputs),
+    "rope": (rope, plain_rope, rope_inputs),
+}
+each_op = pytest.mark.parametrize("name", CASES)
+each_layout = pytest.mark.parametrize("view", [False, True], ids=["contiguous", "view"])
+
+
+def differentiable(inputs):
+    """The inputs as leaves that keep their strides, and those of them that get a gradient."""
+    leaves = [x.detach().requires_grad_() if isinstance(x, torch.Tensor) else x for x in inputs]
+    if inputs[-1].__class__ is torch.Tensor and inputs[-1].dim() == 1:
+        leaves[-1] = inputs[-1]
+    return leaves, [x for x in leaves if isinstance(x, torch.Tensor) and x.requires_grad]
+
+
+def as_tuple(outputs):
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def gradients_of(outputs, leaves):
+    """Of a sum in which every entry of every output has its own weight."""
+    weights = [torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape).to(y.dtype) for y in outputs]
+    return torch.autograd.grad(outputs, leaves, weights)
+
+
+@each_layout
+@each_op
+def test_equals_the_definition(name, view):
+    op, plain, make = CASES[name]
+    inputs, leaves = differentiable(make(view))
+    actual, expected = as_tuple(op(*inputs)), as_tuple(plain(*inputs))
+    for x, right in zip(actual, expected, strict=True):
+        assert x.is_contiguous()
+        torch.testing.assert_close(x, right)
+    for x, right in zip(gradients_of(actual, leaves), gradients_of(expected, leaves), strict=True):
+        torch.testing.assert_close(x, right)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@each_op
+def test_low_precision_is_near(name, dtype):
+    op, plain, make = CASES[name]
+    inputs, leaves = differentiable(make(view=False, dtype=dtype))
+    wide, wide_leaves = differentiable([x.double() if isinstance(x, torch.Tensor) else x for x in inputs])
+    wide_leaves = wide_leaves[: len(leaves)]
+    actual, expected = as_tuple(op(*inputs)), as_tuple(plain(*wide))
+    eps = torch.finfo(dtype).eps
+    for x, right in zip(actual, expected, strict=True):
+        assert x.dtype == dtype
+        torch.testing.assert_close(x.double(), right, rtol=2 * eps, atol=2 * eps)
+    for x, right in zip(gradients_of(actual, leaves), gradients_of(expected, wide_leaves), strict=True):
+        assert x.dtype == dtype
+        torch.testing.assert_close(x.double(), right, rtol=8 * eps, atol=8 * eps)
+
+
+@each_op
+def test_gradcheck(name):
+    op, _, make = CASES[name]
+    inputs, _ = differentiable(make(view=False))
+    assert torch.autograd.gradcheck(op, inputs)
+
+
+@each_layout
+@each_op
+def test_opcheck(name, view):
+    _, _, make = CASES[name]
+    inputs, _ = differentiable(make(view, torch.float32))
+    torch.library.opcheck(getattr(OPS, name).default, tuple(inputs))
+
+
+@each_layout
+def test_opcheck_of_the_backward_ops(view):
+    x, weight, eps = norm_inputs(view, torch.bfloat16)
+    _, rstd = OPS.rms_norm(x, weight, eps)
+    torch.library.opcheck(OPS.rms_norm_backward.default, (torch.ones_like(x), x, weight, rstd))
+    gate, up = swiglu_inputs(view, torch.bfloat16)
+    torch.library.opcheck(OPS.swiglu_backward.default, (torch.ones_like(gate), gate, up))
+
+
+def saved_by(op, *inputs):
+    """What an op saves, as (shape, dtype), and the saved tensors."""
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+        op(*inputs)
+    return [(list(x.shape), x.dtype) for x in saved], saved
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_saved_sets(device):
+    bf16, f32 = torch.bfloat16, torch.float32
+    x, w = torch.ones(2, 7, 32, dtype=bf16, device=device), torch.ones(32, dtype=bf16, device=device)
+    x.requires_grad_()
+    assert saved_by(rms_norm, x, w, 1e-5)[0] == [([2, 7, 32], bf16), ([32], bf16), ([2, 7], f32)]
+    assert saved_by(swiglu, x, x)[0] == [([2, 7, 32], bf16), ([2, 7, 32], bf16)]
+    q = x.unflatten(-1, (2, 16))
+    inv_freq = inverse_frequencies(16).to(device)
+    shapes, saved = saved_by(rope, q, q, inv_freq)
+    assert shapes == [([8], f32)]
+    assert saved[0] is inv_freq
+
+
+def test_the_returns_are_named():
+    returns = {name: [value.name for value in getattr(OPS, name).default._schema.returns] for name in CASES}
+    assert returns == {"rms_norm": ["output", "rstd"], "swiglu": ["product"], "rope": ["q", "k"]}
+
+
+def test_rms_norm_is_hugging_faces():
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    x, weight, eps = norm_inputs(view=False, dtype=torch.bfloat16)
+    norm = LlamaRMSNorm(x.shape[-1], eps).bfloat16()
+    norm.weight.data.copy_(weight)
+    torch.testing.assert_close(rms_norm(x, weight, eps), norm(x), rtol=0, atol=0)
+
+
+def test_rope_is_hugging_faces():
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    q, k, inv_freq = rope_inputs(view=False, dtype=torch.float32)
+    angles = torch.outer(torch.arange(q.shape[1]).float(), inv_freq).repeat(1, 2).unsqueeze(0)
+    expected = apply_rotary_pos_emb(q, k, angles.cos(), angles.sin(), unsqueeze_dim=2)
+    for x, right in zip(rope(q, k, inv_freq), expected, strict=True):
+        torch.testing.assert_close(x, right)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rms_norm(torch.ones(2, 8), torch.ones(7), 1e-5), r"weight has shape \[7\]"),
+        (lambda: swiglu(torch.ones(2, 8), torch.ones(2, 7)), r"up is \[2, 7\]"),
+        (lambda: rope(torch.ones(1, 3, 2, 8), torch.ones(1, 4, 2, 8), torch.ones(4)), r"k is \[1, 4, 2, 8\]"),
+        (lambda: rope(torch.ones(1, 3, 2, 8), torch.ones(1, 3, 2, 8), torch.ones(8)), "inv_freq has 8"),
+    ],
+)
+def test_bad_input_is_one_clear_error(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
