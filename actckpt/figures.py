@@ -204,5 +204,7 @@ def _layout(message: str, x: str, y: str) -> go.Layout:
 
 
 def _logarithmic_lengths(figure: go.Figure, lengths: Sequence[int]) -> None:
+    # the lines' names stand to the right of the plot
+    figure.update_layout(margin_r=30 + 7 * max(len(trace.name) for trace in figure.data))
     names = [f"{length // 1024}K" for length in lengths]
     figure.update_xaxes(type="log", tickmode="array", tickvals=list(lengths), ticktext=names)

@@ -36,10 +36,16 @@
         font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 13 },
         margin: narrow ? { ...layout.margin, l: 44, r: Math.min(layout.margin.r, 118) } : layout.margin,
         hoverlabel: { bgcolor: token("ground"), bordercolor: token("grid"), font: { color: ink } },
-        xaxis: { ...layout.xaxis, ...axis },
+        xaxis: { ...(narrow ? everyOther(layout.xaxis) : layout.xaxis), ...axis },
         yaxis: { ...layout.yaxis, ...axis },
       },
     };
+  }
+
+  // On a phone there is room for half of the marks
+  function everyOther(axis) {
+    const half = (marks) => marks?.filter((_, index) => index % 2 === 0);
+    return { ...axis, tickvals: half(axis.tickvals), ticktext: half(axis.ticktext) };
   }
 
   async function draw(figure) {
