@@ -94,9 +94,7 @@ def policies_over_seq_len(
     """What all blocks save under each policy, with flash attention."""
     colors = dict(zip(policies, ("muted", "attention", "ffn", "checkpoint", "logits"), strict=True))
     places = {"none": "top right", "attention": "bottom right"}
-    saved = {
-        policy: estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes for policy in policies
-    }
+    saved = {policy: estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes for policy in policies}
     left = {policy: 100 * float(saved[policy][-1] / saved["none"][-1]) for policy in policies}
     figure = go.Figure(
         [
@@ -157,9 +155,15 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], h
     message = f"{differ} of {len(policies)} policies differ" if differ else "every policy agrees to the byte"
     figure = go.Figure(
         traces,
-        layout=_layout(f"Closed form (bars) and measurement (diamonds): {message}", "bytes per S·B·H, mean of the blocks", ""),
+        layout=_layout(
+            f"Closed form (bars) and measurement (diamonds): {message}", "bytes per S·B·H, mean of the blocks", ""
+        ),
     )
-    figure.update_layout(barmode="stack", showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    figure.update_layout(
+        barmode="stack",
+        showlegend=True,
+        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
+    )
     figure.update_layout(margin={"l": 110, "r": 20, "t": 40, "b": 50}, height=420)
     figure.update_yaxes(type="category", autorange="reversed")
     return figure
@@ -169,9 +173,7 @@ def _broadcast(counts: Any, lengths: Sequence[int]) -> list[Any]:
     return np.broadcast_to(counts, len(lengths)).tolist()
 
 
-def _line(
-    name: str, color: str, x: Sequence[int], y: Sequence[float], label: str = "middle right"
-) -> go.Scatter:
+def _line(name: str, color: str, x: Sequence[int], y: Sequence[float], label: str = "middle right") -> go.Scatter:
     # the label stands at the line's end, so that no legend has to be matched to it
     return go.Scatter(
         name=name,

@@ -6,7 +6,8 @@
   const PARTS = [...STATES, ...COUNTED];
   const CONTROLS = ["model", "accounting", "policy", "seq_len", "ranks"];
   const one = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-  const gib = (bytes) => `${(bytes / GIB).toLocaleString("en-US", one)} GiB`;
+  const number = (bytes) => (bytes / GIB).toLocaleString("en-US", one);
+  const gib = (bytes) => `${number(bytes)} GiB`;
 
   function start(root) {
     const grid = JSON.parse(root.querySelector("script[type='application/json']").textContent);
@@ -61,17 +62,13 @@
 
     function explain(state) {
       for (const name of ["accounting", "policy"]) {
-        const missing = [];
-        for (const value of Object.keys(grid.words[name])) {
-          const pair = name === "accounting" ? `${state.model}|${value}` : `${state.accounting}|${value}`;
-          offer(name, value, grid.reasons[pair]);
-          if (grid.reasons[pair]) missing.push(value);
-        }
+        const owner = name === "accounting" ? state.model : state.accounting;
+        const values = Object.keys(grid.words[name]);
+        const reasons = values.map((value) => grid.reasons[`${owner}|${value}`]);
+        values.forEach((value, i) => offer(name, value, reasons[i]));
         const note = root.querySelector(`[id$="-${name}-note"]`);
         note.querySelector(".ac-words").textContent = grid.words[name][state[name]];
-        const owner = name === "accounting" ? state.model : `the ${state.accounting} accounting`;
-        const reason = missing.length ? `Not for ${owner}: ${missing.join(", ")}.` : "";
-        note.querySelector(".ac-reason").textContent = reason;
+        note.querySelector(".ac-reason").textContent = reasons.find(Boolean) ?? "";
       }
     }
 
@@ -100,6 +97,7 @@
       root.querySelector(".ac-command code").textContent = command(state);
       if (root.dataset.chart === "bar") bar(bytes, total);
       else columns(state, index);
+      table(state);
     }
 
     function bar(bytes, total) {
@@ -121,7 +119,10 @@
     function columns(state, chosen) {
       const last = grid.lengths.length - 1;
       const full = 1.04 * sum(parts({ ...state, policy: "none" }, last));
-      root.querySelector(".ac-columns__scale").textContent = gib(full);
+      const round = roundBelow(full);
+      const gridline = root.querySelector(".ac-gridline");
+      gridline.style.bottom = `${(100 * round) / full}%`;
+      gridline.querySelector("b").textContent = `${(round / GIB).toLocaleString("en-US")} GiB`;
       for (const column of root.querySelectorAll(".ac-column")) {
         const index = Number(column.dataset.index);
         const bytes = parts(state, index);
@@ -133,6 +134,19 @@
       const line = root.querySelector(".ac-plot .ac-capacity");
       line.style.bottom = `${(100 * line.dataset.bytes) / full}%`;
       line.hidden = line.dataset.bytes > full;
+    }
+
+    function roundBelow(bytes) {
+      const power = 10 ** Math.floor(Math.log10(bytes / GIB));
+      return Math.max(...[1, 2, 5].map((step) => step * power * GIB).filter((round) => round <= bytes));
+    }
+
+    function table(state) {
+      root.querySelectorAll(".ac-data tbody tr").forEach((row, index) => {
+        const bytes = parts(state, index);
+        const counts = [...PARTS.map((part) => bytes[part]), sum(bytes)];
+        row.querySelectorAll("td").forEach((cell, i) => (cell.textContent = number(counts[i])));
+      });
     }
 
     function command(state) {

@@ -75,7 +75,7 @@ def grid(view: View) -> dict[str, Any]:
         try:
             step = estimate(model, seq_len=np.array(view.lengths), policy=policy, accounting=accounting)
         except InputError as error:
-            reasons[f"{accounting}|{policy}"] = reasons[f"{model}|{accounting}"] = str(error)
+            reasons[f"{accounting}|{policy}"] = reasons[f"{model}|{accounting}"] = sentence(str(error))
             continue
         parts = parts_of(step)
         overhead = tuple(round(share, 6) for share in np.broadcast_to(step.flops.overhead, len(view.lengths)).tolist())
@@ -115,6 +115,7 @@ def explorer(view: View) -> str:
             f'<h2 class="ac-explorer__heading" id="{view.name}-heading">{escape(view.heading)}</h2>',
             f'<form class="ac-controls" autocomplete="off">{"".join(_controls(view))}</form>',
             f'<div class="ac-result">{"".join(_result(view, step))}</div>',
+            _table(view),
             f'<script type="application/json">{json.dumps(grid(view), separators=(",", ":"))}</script>',
             "</section>",
         )
@@ -130,8 +131,10 @@ def _divided(row: list[int]) -> tuple[int, ...]:
 
 def _possible(pair: str, cells: dict[str, list[int]]) -> bool:
     first, second = pair.split("|")
-    return any(first in (model, accounting) and second in (accounting, policy) for model, accounting, policy in
-               (cell.split("|") for cell in cells))
+    return any(
+        first in (model, accounting) and second in (accounting, policy)
+        for model, accounting, policy in (cell.split("|") for cell in cells)
+    )
 
 
 def _controls(view: View) -> Iterator[str]:
@@ -167,7 +170,7 @@ def _select(view: View, name: str, label: str, options: Sequence[tuple[str, str]
     return (
         f'<div class="ac-control"><label for="{view.name}-{name}">{label}</label>'
         f'<select id="{view.name}-{name}" name="{name}" aria-describedby="{view.name}-{name}-note">{entries}</select>'
-        f'{_note(view, name)}</div>'
+        f"{_note(view, name)}</div>"
     )
 
 
@@ -198,12 +201,16 @@ def _note(view: View, name: str) -> str:
 
 def recomputes(policy: str) -> str:
     """What a policy recomputes, as a sentence."""
-    return f"Recomputes {POLICIES[policy].recomputes}."
+    return sentence(f"recomputes {POLICIES[policy].recomputes}")
 
 
 def described(accounting: str) -> str:
     """What an accounting counts, as a sentence."""
-    words = ACCOUNTINGS[accounting]
+    return sentence(ACCOUNTINGS[accounting])
+
+
+def sentence(words: str) -> str:
+    """The words with a capital and a full stop."""
     return f"{words[0].upper()}{words[1:]}."
 
 
@@ -212,7 +219,7 @@ def _result(view: View, step: Step) -> Iterator[str]:
     yield (
         '<p class="ac-total" role="status" aria-live="polite" aria-atomic="true">'
         f'{text.data(step.peak_bytes, "total")} <span class="ac-total__words">at the peak of a training step, '
-        f'on each GPU, batch size {step.batch_size}</span></p>'
+        f"on each GPU, batch size {step.batch_size}</span></p>"
     )
     if view.chart == "bar":
         yield _bar(parts, step.peak_bytes)
@@ -223,17 +230,14 @@ def _result(view: View, step: Step) -> Iterator[str]:
     for part in PARTS:
         yield (
             f'<tr data-part="{part}"><th scope="row"><i class="ac-swatch ac-{part}"></i>{text.LABELS[part]}</th>'
-            f'<td>{text.data(parts[part], part)}</td></tr>'
+            f"<td>{text.data(parts[part], part)}</td></tr>"
         )
     yield "</tbody></table>"
     yield (
         f'<p class="ac-cost">Recomputing adds <strong class="ac-overhead">{text.percent(step.flops.overhead)}</strong> '
         "to the FLOPs of the blocks.</p>"
     )
-    yield (
-        '<p class="ac-command"><code></code>'
-        '<button type="button" class="ac-copy">Copy as command</button></p>'
-    )
+    yield ('<p class="ac-command"><code></code><button type="button" class="ac-copy">Copy as command</button></p>')
 
 
 def _bar(parts: dict[str, int], total: int) -> str:
@@ -253,10 +257,8 @@ def _bar(parts: dict[str, int], total: int) -> str:
 
 
 def _columns(view: View) -> str:
-    opens = {name: value for name, value in view.opens.items() if name not in ("seq_len", "ranks")}
-    steps = estimate(**opens, seq_len=np.array(view.lengths), data_parallel=view.opens["ranks"])
-    full = scale([int(max(steps.peak_bytes))])
-    parts = {name: np.broadcast_to(counts, len(view.lengths)).tolist() for name, counts in parts_of(steps).items()}
+    parts = _opening_parts(view)
+    full = scale([sum(counts[-1] for counts in parts.values())])
     columns = []
     for index, length in enumerate(view.lengths):
         segments = "".join(
@@ -267,10 +269,35 @@ def _columns(view: View) -> str:
         columns.append(f'<span class="ac-column" data-index="{index}">{segments}<b>{text.tokens(length)}</b></span>')
     n_bytes, label = _capacities()[-1]
     return (
-        f'<div class="ac-columns" aria-hidden="true"><p class="ac-columns__scale">{text.gib(full)}</p>'
-        f'<div class="ac-plot">{"".join(columns)}<span class="ac-capacity" data-bytes="{n_bytes}" '
+        '<div class="ac-columns" aria-hidden="true"><div class="ac-plot"><span class="ac-gridline" '
+        f'style="bottom:{100 * round_below(full) / full:.4f}%"><b>{text.gib(round_below(full), digits=0)}</b></span>'
+        f'{"".join(columns)}<span class="ac-capacity" data-bytes="{n_bytes}" '
         f'style="bottom:{100 * n_bytes / full:.4f}%"><b>{label}</b></span></div>'
         '<p class="ac-columns__axis">sequence length, tokens</p></div>'
+    )
+
+
+def _opening_parts(view: View) -> dict[str, list[int]]:
+    opens = {name: value for name, value in view.opens.items() if name not in ("seq_len", "ranks")}
+    step = estimate(**opens, seq_len=np.array(view.lengths), data_parallel=view.opens["ranks"])
+    return {name: np.broadcast_to(counts, len(view.lengths)).tolist() for name, counts in parts_of(step).items()}
+
+
+def _table(view: View) -> str:
+    parts = _opening_parts(view)
+    head = "".join(f'<th scope="col">{text.LABELS[part]}</th>' for part in PARTS)
+    rows = "".join(
+        f'<tr><th scope="row">{length:,}</th>'
+        + "".join(f"<td>{text.fixed(parts[part][index] / text.GIB, 1)}</td>" for part in PARTS)
+        + f"<td>{text.fixed(sum(counts[index] for counts in parts.values()) / text.GIB, 1)}</td></tr>"
+        for index, length in enumerate(view.lengths)
+    )
+    return (
+        '<details class="ac-data"><summary>The numbers at every length</summary>'
+        '<div class="ac-table" tabindex="0" role="region" aria-label="The numbers at every length">'
+        '<table class="ac-numbers"><caption>The peak, part by part, in GiB</caption>'
+        f'<thead><tr><th scope="col">tokens</th>{head}<th scope="col">Total</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></details>"
     )
 
 
@@ -284,6 +311,12 @@ def _capacities() -> list[tuple[int, str]]:
 def scale(counts: Sequence[int]) -> float:
     """How many bytes the width of a bar stands for: room for the largest of `counts` and a little more."""
     return 1.04 * max(counts)
+
+
+def round_below(n_bytes: float) -> int:
+    """The largest of 1, 2, 5, 10, … GiB that is not above `n_bytes`."""
+    power = 10 ** (len(str(int(n_bytes // text.GIB))) - 1)
+    return max(step * power * text.GIB for step in (1, 2, 5) if step * power * text.GIB <= n_bytes)
 
 
 def _fits(total: int) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actckpt import figures
 from pages import explorer as explorers
-from pages import figure
+from pages import figure, numbers
 
 VIEW = explorers.View(
     name="lengths",
@@ -21,6 +21,12 @@ VIEW = explorers.View(
 def explorer() -> str:
     """The explorer."""
     return explorers.explorer(VIEW)
+
+
+def formula() -> str:
+    """What a block of the paper keeps, as LaTeX."""
+    linear, squared = numbers.growth("paper")
+    return rf"$$\left( {linear}\,S B H + {squared}\,n S^2 B \right) \text{{ bytes}}$$"
 
 
 def accountings() -> str:

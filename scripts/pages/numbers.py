@@ -26,9 +26,7 @@ def growth(accounting: str, model: str = LLAMA_8B) -> tuple[int, int]:
 
 
 def _saved(policy: str, accounting: str, seq_len: int) -> float:
-    none, step = (
-        estimate(LLAMA_8B, seq_len=seq_len, policy=name, accounting=accounting) for name in ("none", policy)
-    )
+    none, step = (estimate(LLAMA_8B, seq_len=seq_len, policy=name, accounting=accounting) for name in ("none", policy))
     return float(1 - step.total_bytes / none.total_bytes)
 
 
@@ -104,7 +102,7 @@ def llama_full_saved() -> str:
 
 
 def _blocks(accounting: str) -> str:
-    return text.gib(estimate(LLAMA_8B, seq_len=LONG, accounting=accounting).total_bytes)
+    return text.prose_gib(estimate(LLAMA_8B, seq_len=LONG, accounting=accounting).total_bytes)
 
 
 def workshop_blocks() -> str:
@@ -124,19 +122,19 @@ def llama_blocks() -> str:
 
 def llama_blocks_full() -> str:
     """The same, with whole blocks recomputed."""
-    return text.gib(estimate(LLAMA_8B, seq_len=LONG, policy="full").total_bytes)
+    return text.prose_gib(estimate(LLAMA_8B, seq_len=LONG, policy="full").total_bytes)
 
 
 def states_8b() -> str:
     """Parameters, gradients and Adam of Llama 3.1 8B on one rank."""
-    return text.gib(estimate(LLAMA_8B, seq_len=1).states.bytes)
+    return text.prose_gib(estimate(LLAMA_8B, seq_len=1).states.bytes)
 
 
 def states_8b_shared() -> str:
     """The same, shared by eight."""
-    return text.gib(estimate(LLAMA_8B, seq_len=1, data_parallel=8).states.bytes)
+    return text.prose_gib(estimate(LLAMA_8B, seq_len=1, data_parallel=8).states.bytes)
 
 
 def states_405b() -> str:
     """Parameters, gradients and Adam of Llama 3.1 405B on one rank."""
-    return text.gib(estimate("llama-3.1-405b", seq_len=1).states.bytes)
+    return text.prose_gib(estimate("llama-3.1-405b", seq_len=1).states.bytes)

@@ -17,7 +17,7 @@ LABELS = {
     "ffn": "FFN",
     "norm": "Norm",
     "checkpoint": "Checkpoint",
-    "logits": "Logits and loss",
+    "logits": "Logits",
     "working": "Working set",
 }
 
@@ -27,7 +27,9 @@ def model_label(name: str) -> str:
     words = name.split("-")
     family = {"llama": "Llama", "gpt": "GPT"}[words[0]]
     if words[0] == "gpt":
-        return f"{family}-3 {words[-1].upper()}" if PRESETS[name].vocab_size == 50_257 else f"{family} {words[-1].upper()}"
+        return (
+            f"{family}-3 {words[-1].upper()}" if PRESETS[name].vocab_size == 50_257 else f"{family} {words[-1].upper()}"
+        )
     return " ".join((family, *words[1:-1], words[-1].upper()))
 
 
@@ -36,9 +38,14 @@ def fixed(value: float, digits: int) -> str:
     return f"{Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
 
 
-def gib(n_bytes: int) -> str:
+def gib(n_bytes: int, digits: int = 1) -> str:
     """Bytes as "12.3 GiB"."""
-    return f"{fixed(n_bytes / GIB, 1)} GiB"
+    return f"{fixed(n_bytes / GIB, digits)} GiB"
+
+
+def prose_gib(n_bytes: int) -> str:
+    """Bytes as prose has them: no decimals from 100 GiB."""
+    return gib(n_bytes, digits=0 if n_bytes >= 100 * GIB else 1)
 
 
 def percent(share: float, digits: int = 1) -> str:
