@@ -95,6 +95,7 @@
       const overhead = grid.rows[cell(state)[COUNTED.length]][index + 1];
       root.querySelector(".ac-overhead").textContent = `${(100 * overhead).toLocaleString("en-US", one)} %`;
       root.querySelector(".ac-command code").textContent = command(state);
+      root.querySelector(".ac-one-rank").hidden = state.ranks === "1";
       if (root.dataset.chart === "bar") bar(bytes, total);
       else columns(state, index);
       table(state);

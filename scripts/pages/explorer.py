@@ -63,7 +63,7 @@ def parts_of(step: Step) -> dict[str, Any]:
 
 
 def grid(view: View) -> dict[str, Any]:
-    """Everything that a view can show, in a form that is small: equal rows are stored once, divided by their divisor."""
+    """Everything that a view can show, in a small form: equal rows stand once, divided by what divides them."""
     rows: dict[tuple[Any, ...], int] = {}
 
     def index(row: tuple[Any, ...]) -> int:
@@ -237,14 +237,15 @@ def _result(view: View, step: Step) -> Iterator[str]:
         f'<p class="ac-cost">Recomputing adds <strong class="ac-overhead">{text.percent(step.flops.overhead)}</strong> '
         "to the FLOPs of the blocks.</p>"
     )
-    yield ('<p class="ac-command"><code></code><button type="button" class="ac-copy">Copy as command</button></p>')
+    yield '<p class="ac-command"><code></code><button type="button" class="ac-copy">Copy as command</button></p>'
+    yield '<p class="ac-note ac-one-rank"><span>The command keeps all states on one rank.</span></p>'
 
 
 def _bar(parts: dict[str, int], total: int) -> str:
     full = scale([total, *(ACCELERATORS[name].memory_bytes for name in CAPACITIES)])
     lines = "".join(
-        f'<span class="ac-capacity{" ac-far" if n_bytes > FAR * full else ""}" style="left:{100 * n_bytes / full:.4f}%" '
-        f'data-bytes="{n_bytes}"><b>{label}</b></span>'
+        f'<span class="ac-capacity{" ac-far" if n_bytes > FAR * full else ""}" data-bytes="{n_bytes}" '
+        f'style="left:{100 * n_bytes / full:.4f}%"><b>{label}</b></span>'
         for n_bytes, label in _capacities()
     )
     segments = "".join(

@@ -41,7 +41,7 @@ def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str
 def table(chart: go.Figure) -> str:
     """The numbers of a figure: a row for each place on the shared axis, a column for each trace."""
     across = any(trace.orientation == "h" for trace in chart.data if trace.type == "bar")
-    places = [list(trace.y if across else trace.x) for trace in chart.data][0]
+    places = chart.data[0].y if across else chart.data[0].x
     axis = (chart.layout.yaxis if across else chart.layout.xaxis).title.text or "policy"
     unit = (chart.layout.xaxis if across else chart.layout.yaxis).title.text
     head = "".join(f'<th scope="col">{escape(trace.name)}</th>' for trace in chart.data)
