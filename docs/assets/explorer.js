@@ -133,8 +133,11 @@
         }
       }
       const line = root.querySelector(".ac-plot .ac-capacity");
-      line.style.bottom = `${(100 * line.dataset.bytes) / full}%`;
-      line.hidden = line.dataset.bytes > full;
+      const card = [...root.querySelectorAll(".ac-fit li")].findLast((item) => item.dataset.bytes <= full);
+      line.hidden = !card;
+      if (!card) return;
+      line.style.bottom = `${(100 * card.dataset.bytes) / full}%`;
+      line.querySelector("b").textContent = card.querySelector("b").textContent;
     }
 
     function roundBelow(bytes) {

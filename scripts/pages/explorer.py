@@ -58,8 +58,12 @@ class View:
 def parts_of(step: Step) -> dict[str, Any]:
     """The peak of a step, part by part: what is saved, and the working set on top of it."""
     saved = {**step.by_component(), "logits": step.head.ledger.bytes}
-    states = {name: getattr(step.states, f"{name}_bytes") for name in STATES}
-    return {**states, **saved, "working": step.working_bytes - sum(saved.values())}
+    return {**states_of(step), **saved, "working": step.working_bytes - sum(saved.values())}
+
+
+def states_of(step: Step) -> dict[str, int]:
+    """The training states of one rank."""
+    return {name: getattr(step.states, f"{name}_bytes") for name in STATES}
 
 
 def grid(view: View) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def grid(view: View) -> dict[str, Any]:
         counts = [index(_divided(np.broadcast_to(parts[part], len(view.lengths)).tolist())) for part in COUNTED]
         cells[f"{model}|{accounting}|{policy}"] = [*counts, index((1, *overhead))]
     ranks = {
-        f"{model}|{n}": [parts_of(estimate(model, seq_len=1, accounting="paper", data_parallel=n))[s] for s in STATES]
+        f"{model}|{n}": list(states_of(estimate(model, seq_len=1, accounting="paper", data_parallel=n)).values())
         for model, n in product(view.models, view.ranks)
     }
     return {
@@ -272,7 +276,7 @@ def _columns(view: View) -> str:
     return (
         '<div class="ac-columns" aria-hidden="true"><div class="ac-plot"><span class="ac-gridline" '
         f'style="bottom:{100 * round_below(full) / full:.4f}%"><b>{text.gib(round_below(full), digits=0)}</b></span>'
-        f'{"".join(columns)}<span class="ac-capacity" data-bytes="{n_bytes}" '
+        f'{"".join(columns)}<span class="ac-capacity" '
         f'style="bottom:{100 * n_bytes / full:.4f}%"><b>{label}</b></span></div>'
         '<p class="ac-columns__axis">sequence length, tokens</p></div>'
     )
