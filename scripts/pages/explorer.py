@@ -199,8 +199,19 @@ def _note(view: View, name: str) -> str:
     }
     return (
         f'<p class="ac-note" id="{view.name}-{name}-note"><span class="ac-words">{escape(words.get(name, ""))}</span> '
-        '<span class="ac-reason"></span></p>'
+        f'<span class="ac-reason">{escape(_reason(view, name))}</span></p>'
     )
+
+
+def _reason(view: View, name: str) -> str:
+    # why the opening view disables a choice
+    asked = {key: view.opens[key] for key in ("model", "accounting", "policy", "seq_len")}
+    for choice in {"policy": view.policies, "accounting": view.accountings}.get(name, ()):
+        try:
+            estimate(**{**asked, name: choice})
+        except InputError as error:
+            return sentence(str(error))
+    return ""
 
 
 def recomputes(policy: str) -> str:
@@ -241,8 +252,16 @@ def _result(view: View, step: Step) -> Iterator[str]:
         f'<p class="ac-cost">Recomputing adds <strong class="ac-overhead">{text.percent(step.flops.overhead)}</strong> '
         "to the FLOPs of the blocks.</p>"
     )
-    yield '<p class="ac-command"><code></code><button type="button" class="ac-copy">Copy as command</button></p>'
-    yield '<p class="ac-note ac-one-rank"><span>The command keeps all states on one rank.</span></p>'
+    command = (
+        f"actckpt estimate --model {step.model} --seq-len {step.seq_len} --policy {step.policy.name} "
+        f"--accounting {step.accounting}"
+    )
+    yield (
+        f'<p class="ac-command"><code tabindex="0">{command}</code>'
+        '<button type="button" class="ac-copy">Copy as command</button></p>'
+    )
+    hidden = " hidden" if view.opens["ranks"] == 1 else ""
+    yield f'<p class="ac-note ac-one-rank"{hidden}><span>The command keeps all states on one rank.</span></p>'
 
 
 def _bar(parts: dict[str, int], total: int) -> str:
