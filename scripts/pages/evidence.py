@@ -65,8 +65,9 @@ def terms() -> str:
 def chart() -> str:
     """The chart of both ledgers, policy by policy."""
     pairs = [steps(MODELS[0], policy) for policy in POLICIES]
+    formula, measured = ([pair[side] for pair in pairs] for side in (0, 1))
     return figure.figure(
-        figures.formula_and_measurement(*zip(*pairs, strict=True), PRESETS[MODELS[0]].hidden_size),
+        figures.formula_and_measurement(formula, measured, PRESETS[MODELS[0]].hidden_size),
         name="agreement",
         made_by="actckpt.figures.formula_and_measurement(formula, measured, hidden_size)",
         assumes=f"Llama accounting with flash attention, {text.model_label(MODELS[0])}, S = {SEQ_LEN:,}, bfloat16.",
