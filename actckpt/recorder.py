@@ -90,7 +90,8 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _add(self, tensor: Any, func: Any, args: tuple[Any, ...], index: int) -> None:
-        if not isinstance(tensor, Tensor) or self._find(tensor):
+        # checkpointing keeps an empty tensor of its own
+        if not isinstance(tensor, Tensor) or not tensor.untyped_storage().nbytes() or self._find(tensor):
             return
         storage = tensor.untyped_storage()
         entry = self._describe(func, args, index, tensor, storage)
