@@ -163,7 +163,7 @@ class Recorder(TorchDispatchMode):
         if isinstance(module, LlamaBlock):
             self._layer = path
             self._rename(args[0], path, "input")
-        elif isinstance(module, RMSNorm) and not self._layer:
+        elif isinstance(module, RMSNorm) and not any(isinstance(outer, LlamaBlock) for outer in self._running):
             self._rename(args[0], "", f"{path}.input")
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
