@@ -116,8 +116,9 @@ def measure_step(
 def saved_ledger(module: nn.Module, *inputs: Any) -> Ledger:
     """What `module` keeps for its backward pass when it is run on `inputs`, without its parameters and buffers.
 
-    Any module will do, also one that checkpoints; run it on meta tensors to allocate nothing. The tensors among the
-    inputs count if they are kept, and are called `input`.
+    Any module will do, also one that checkpoints. On meta tensors nothing is allocated, but PyTorch's own
+    `scaled_dot_product_attention` takes another path there, which saves the scores, than a GPU would take. The tensors
+    among the inputs count if they are kept, and are called `input`.
     """
     recorder = Recorder(module)
     with recorder, recorder.forward():

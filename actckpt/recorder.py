@@ -82,16 +82,19 @@ class Recorder(TorchDispatchMode):
             self.flops += flops
             self.block_flops += flops if self._layer else 0
             self.forward_flops += flops if _is_forward(func) else 0
-        returns = func._schema.returns
-        for index, tensor in enumerate(out if isinstance(out, tuple) else (out,)):
+        for index, returned in enumerate(out if isinstance(out, tuple) else (out,)):
             # a view, or what an op changed in place, is no new storage
-            if isinstance(tensor, Tensor) and returns[index].alias_info is None:
-                storage = tensor.untyped_storage()
-                if storage._cdata not in self.alive:
-                    self._add(storage, self._describe(func, args, index, tensor, storage))
+            if func._schema.returns[index].alias_info is None:
+                for tensor in returned if isinstance(returned, list) else (returned,):
+                    self._add(tensor, func, args, index)
         return out
 
-    def _add(self, storage: torch.UntypedStorage, entry: Storage) -> None:
+    def _add(self, tensor: Any, func: Any, args: tuple[Any, ...], index: int) -> None:
+        # checkpointing keeps an empty tensor of its own
+        if not isinstance(tensor, Tensor) or not tensor.untyped_storage().nbytes() or self._find(tensor):
+            return
+        storage = tensor.untyped_storage()
+        entry = self._describe(func, args, index, tensor, storage)
         self.alive[storage._cdata] = entry
         self.live_bytes += entry.bytes
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actckpt.ledger import COMPONENTS, Count, Ledger
+from actckpt.ledger import COMPONENTS, Count, Ledger, total
 from actckpt.policy import Policy
 
 
@@ -111,7 +111,7 @@ class Step:
     @property
     def total_bytes(self) -> Count:
         """What all blocks save."""
-        return sum((ledger.bytes for ledger in self.layers), start=0)
+        return total(ledger.bytes for ledger in self.layers)
 
     @property
     def peak_bytes(self) -> Count:
@@ -121,8 +121,7 @@ class Step:
     def by_component(self) -> dict[str, Any]:
         """What all blocks save, component by component."""
         return {
-            component: sum((ledger.component_bytes(component) for ledger in self.layers), start=0)
-            for component in COMPONENTS
+            component: total(ledger.component_bytes(component) for ledger in self.layers) for component in COMPONENTS
         }
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, unknown
 from actckpt.formulas import gpt, llama, peak
 from actckpt.formulas.flops import FlopRules
-from actckpt.ledger import Ledger, exact
+from actckpt.ledger import Ledger, exact, total
 from actckpt.policy import POLICIES, Policy, get_policy
 from actckpt.step import Flops, Head, States, Step
 
@@ -95,7 +95,7 @@ def estimate(
         backward = {kind: peak.block_backward_bytes(block, kind) for kind in kinds}
         working = peak.working_bytes(config, layers, [backward[kind] for kind in layer_policies], head)
     else:
-        working = sum((layer.bytes for layer in layers), start=0) + head.ledger.bytes
+        working = total(ledger.bytes for ledger in (*layers, head.ledger))
     return Step(
         model=config.name,
         seq_len=seq_len,
@@ -106,7 +106,7 @@ def estimate(
         layers=layers,
         head=head,
         states=States.of(config.n_parameters, checked_ranks(data_parallel)),
-        working_bytes=exact(working),
+        working_bytes=working,
         flops=sum_flops([(count, flops(kind)) for kind, count in kinds.items()]),
     )
 

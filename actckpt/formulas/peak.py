@@ -16,7 +16,7 @@ import numpy as np
 
 from actckpt.config import ModelConfig
 from actckpt.formulas.llama import Block, Stage, region_saves
-from actckpt.ledger import ITEM_BYTES, Count, Ledger
+from actckpt.ledger import ITEM_BYTES, Count, Ledger, exact, unbounded
 from actckpt.policy import Policy
 from actckpt.step import Head
 
@@ -25,7 +25,7 @@ WEIGHT_BYTES = ITEM_BYTES["bfloat16"]
 ROOT_BYTES = ITEM_BYTES["float32"]
 
 
-def working_bytes(config: ModelConfig, layers: Sequence[Ledger], backward: Sequence[Count], head: Head) -> Any:
+def working_bytes(config: ModelConfig, layers: Sequence[Ledger], backward: Sequence[Count], head: Head) -> Count:
     """The most that is alive at any moment of a step, beside the training states, in bytes.
 
     Args:
@@ -34,28 +34,34 @@ def working_bytes(config: ModelConfig, layers: Sequence[Ledger], backward: Seque
         backward: What `block_backward_bytes` says of each block.
         head: What comes after the blocks.
     """
-    saved = sum((ledger.bytes for ledger in layers), start=0)
+    of_layer, of_head = [unbounded(ledger.bytes) for ledger in layers], unbounded(head.ledger.bytes)
+    saved = sum(of_layer) + of_head
     embedding = WEIGHT_BYTES * config.vocab_size * config.hidden_size
     # A shared weight's gradient is alive from its first use in the backward pass to its last.
     shared = embedding if config.tied_embeddings else 0
-    log_probabilities, hidden = head.ledger["loss.log_probabilities"].bytes, head.ledger["norm.input"].bytes
+    log_probabilities, hidden, total_weight = (
+        unbounded(head.ledger[name].bytes) for name in ("loss.log_probabilities", "norm.input", "loss.total_weight")
+    )
     logits = log_probabilities * WEIGHT_BYTES // ITEM_BYTES["float32"]
-    total_weight = head.ledger["loss.total_weight"].bytes
     moments = [
         # log-softmax: the gradient of its output and of its input, both in float32
-        saved + head.ledger.bytes - total_weight + 2 * log_probabilities,
+        saved - total_weight + 2 * log_probabilities,
         # output projection: the gradients of the logits, of its input and of its weight
-        saved + head.ledger.bytes - total_weight - log_probabilities + logits + hidden + embedding,
+        saved - total_weight - log_probabilities + logits + hidden + embedding,
         # embedding: the gradients of its output and of its weight
         hidden + embedding + shared,
         # the two gradients of a shared weight, and their sum
         embedding + 2 * shared,
     ]
     before: Count = 0
-    for ledger, alive in zip(layers, backward, strict=True):
+    for kept, alive in zip(of_layer, backward, strict=True):
         moments.append(before + alive + shared)
-        before = before + ledger.bytes
-    return reduce(np.maximum, moments) + ROOT_BYTES
+        before = before + kept
+    return exact(_largest(moments) + ROOT_BYTES)
+
+
+def _largest(moments: list[Any]) -> Any:
+    return reduce(np.maximum, moments) if any(isinstance(moment, np.ndarray) for moment in moments) else max(moments)
 
 
 def block_backward_bytes(block: Block, policy: Policy) -> Count:
@@ -81,7 +87,7 @@ def block_backward_bytes(block: Block, policy: Policy) -> Count:
             gradients.pop(name, None)
         # a gradient that is there already takes the new one in
         gradients = made | gradients
-    return reduce(np.maximum, moments)
+    return _largest(moments)
 
 
 def _saved_up_to(index: int, stages: list[Stage], block: Block, policy: Policy) -> set[str]:
