@@ -47,6 +47,7 @@ def backward(
             HEAD_DIM=q.shape[3],
             BLOCK_D=block_d(q.shape[3]),
             BLOCK_M=_PREPROCESS_BLOCK,
+            enable_fp_fusion=True,
         )
         kernels.dk_dv_kernel[_grid(k, config.dk_dv.block_n)](
             *(q, k, v, do, lse, delta, dk, dv),
@@ -84,5 +85,6 @@ def _options(launch: Launch, q: Tensor, causal: bool) -> dict[str, Any]:
         "BLOCK_N": launch.block_n,
         "num_warps": launch.num_warps,
         "num_stages": launch.num_stages,
+        # as the kernels are tested; Triton's default is about to change
         "enable_fp_fusion": True,
     }
