@@ -177,6 +177,8 @@ def test_selective_checkpointing_runs_the_forward_once():
         ({"v": torch.zeros(2, 2, 40, 16, device="meta")}, "v on meta"),
         ({"impl": "triton"}, "TRITON_INTERPRET=1"),
         ({"impl": "tritn"}, "did you mean 'triton'"),
+        ({x: torch.zeros(2, 2, 40, 24, device="meta") for x in "qkv"} | {"impl": "triton"}, "head dimension is 24"),
+        ({"scale": 0.0}, "scale is 0.0"),
     ],
 )
 def test_bad_input_is_one_clear_error(change, message):

@@ -94,6 +94,17 @@ def test_lse_and_layout_are_the_references():
     assert results[0][0].stride() == results[1][0].stride()
 
 
+def test_the_saved_set_is_that_of_the_reference():
+    q, k, v, _ = random_inputs(5, 7, 4, 2, dtype=torch.float16)
+    saved = {"triton": [], "reference": []}
+    for impl, kept in saved.items():
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x), lambda x: x):
+            flash_attention(q, k, v, causal=True, impl=impl)
+    shapes = {impl: [(x.shape, x.stride(), x.dtype) for x in kept] for impl, kept in saved.items()}
+    assert shapes["triton"] == shapes["reference"]
+    assert len(shapes["triton"]) == 5
+
+
 def test_the_backward_is_deterministic():
     q, k, v, do = random_inputs(50, 50, 4, 1, dtype=torch.float16, batch=1)
     first, second = (
