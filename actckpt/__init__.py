@@ -1,1 +1,73 @@
-"""actckpt."""
+"""actckpt: what activation checkpointing saves and what it costs, computed, measured and applied.
+
+`import actckpt` needs numpy alone. The names that need torch load it when they are first touched.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from actckpt.config import PRESETS, ModelConfig
+from actckpt.errors import InputError
+from actckpt.formulas import ACCOUNTINGS, accounting_policies, estimate
+from actckpt.formulas.flops import FlopRules
+from actckpt.hardware import ACCELERATORS, Accelerator
+from actckpt.ledger import Ledger, Term
+from actckpt.policy import POLICIES, Policy
+from actckpt.step import Step
+
+if TYPE_CHECKING:
+    from actckpt.checkpointing import apply
+    from actckpt.llama import Llama, LlamaBlock
+    from actckpt.measurement import measure, saved_ledger
+    from actckpt.ops.attention import flash_attention
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ACCELERATORS",
+    "ACCOUNTINGS",
+    "POLICIES",
+    "PRESETS",
+    "Accelerator",
+    "FlopRules",
+    "InputError",
+    "Ledger",
+    "Llama",
+    "LlamaBlock",
+    "ModelConfig",
+    "Policy",
+    "Step",
+    "Term",
+    "accounting_policies",
+    "apply",
+    "estimate",
+    "flash_attention",
+    "measure",
+    "saved_ledger",
+]
+
+_NEED_TORCH = {
+    "apply": "actckpt.checkpointing",
+    "Llama": "actckpt.llama",
+    "LlamaBlock": "actckpt.llama",
+    "measure": "actckpt.measurement",
+    "saved_ledger": "actckpt.measurement",
+    "flash_attention": "actckpt.ops.attention",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module 'actckpt' has no attribute {name!r}")
+    try:
+        return getattr(import_module(_NEED_TORCH[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(
+            f"actckpt.{name} needs PyTorch: pip install 'actckpt[torch]'", name=error.name
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return __all__

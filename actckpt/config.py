@@ -273,13 +273,14 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 def get_config(model: str | ModelConfig) -> ModelConfig:
-    """The preset of that name; a `ModelConfig` is handed back as it is.
+    """The preset of that name, "Llama 3.1 8B" or "llama-3.1-8b"; a `ModelConfig` is handed back as it is.
 
     Raises:
         InputError: The name is unknown.
     """
     if isinstance(model, ModelConfig):
         return model
-    if model not in PRESETS:
+    name = model.strip().lower().replace(" ", "-")
+    if name not in PRESETS:
         raise unknown("model", model, PRESETS)
-    return PRESETS[model]
+    return PRESETS[name]

@@ -1,1 +1,114 @@
 """Accelerator: what a GPU has, for the question whether a training step fits and what bounds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actckpt.errors import unknown
+
+GIB = 2**30
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A GPU as its maker's datasheet states it.
+
+    Attributes:
+        name: The key in `ACCELERATORS`.
+        label: How a figure names it.
+        memory_bytes: Memory on the package, GB of 10^9 bytes as the datasheet counts them.
+        bandwidth: To that memory, bytes a second.
+        bf16_flops: Dense bfloat16 matmul rate of the tensor cores, FLOPs a second.
+        n_sms: The number of streaming multiprocessors.
+        sram_bytes: L1 cache and shared memory of one streaming multiprocessor.
+        shared_bytes: The part of it that one thread block can take as shared memory.
+        source: Where the figures come from.
+    """
+
+    name: str
+    label: str
+    memory_bytes: int
+    bandwidth: float
+    bf16_flops: float
+    n_sms: int
+    sram_bytes: int
+    shared_bytes: int
+    source: str
+
+
+_KIB = 2**10
+
+ACCELERATORS: dict[str, Accelerator] = {
+    accelerator.name: accelerator
+    for accelerator in (
+        Accelerator(
+            name="a100-40gb",
+            label="A100 40 GB",
+            memory_bytes=40 * GB,
+            bandwidth=1.555e12,
+            bf16_flops=312e12,
+            n_sms=108,
+            sram_bytes=192 * _KIB,
+            shared_bytes=163 * _KIB,
+            source="NVIDIA A100 datasheet; CUDA C++ programming guide, compute capability 8.0",
+        ),
+        Accelerator(
+            name="a100-80gb",
+            label="A100 80 GB",
+            memory_bytes=80 * GB,
+            bandwidth=2.039e12,
+            bf16_flops=312e12,
+            n_sms=108,
+            sram_bytes=192 * _KIB,
+            shared_bytes=163 * _KIB,
+            source="NVIDIA A100 datasheet (SXM); CUDA C++ programming guide, compute capability 8.0",
+        ),
+        Accelerator(
+            name="h100-80gb",
+            label="H100 80 GB",
+            memory_bytes=80 * GB,
+            bandwidth=3.35e12,
+            bf16_flops=989e12,
+            n_sms=132,
+            sram_bytes=256 * _KIB,
+            shared_bytes=227 * _KIB,
+            source="NVIDIA H100 datasheet (SXM); CUDA C++ programming guide, compute capability 9.0",
+        ),
+        Accelerator(
+            name="h200-141gb",
+            label="H200 141 GB",
+            memory_bytes=141 * GB,
+            bandwidth=4.8e12,
+            bf16_flops=989e12,
+            n_sms=132,
+            sram_bytes=256 * _KIB,
+            shared_bytes=227 * _KIB,
+            source="NVIDIA H200 datasheet (SXM); CUDA C++ programming guide, compute capability 9.0",
+        ),
+        Accelerator(
+            name="b200-192gb",
+            label="B200 192 GB",
+            memory_bytes=192 * GB,
+            bandwidth=8.0e12,
+            bf16_flops=2250e12,
+            n_sms=148,
+            sram_bytes=256 * _KIB,
+            shared_bytes=227 * _KIB,
+            source="NVIDIA Blackwell architecture brief; CUDA C++ programming guide, compute capability 10.0",
+        ),
+    )
+}
+
+
+def get_accelerator(accelerator: str | Accelerator) -> Accelerator:
+    """The preset of that name; an `Accelerator` is handed back as it is.
+
+    Raises:
+        InputError: The name is unknown.
+    """
+    if isinstance(accelerator, Accelerator):
+        return accelerator
+    if accelerator not in ACCELERATORS:
+        raise unknown("accelerator", accelerator, ACCELERATORS)
+    return ACCELERATORS[accelerator]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any, TypeAlias
 
@@ -24,6 +25,20 @@ def exact(count: Count) -> Count:
         OverflowError: An entry of an array does not fit into 64 bits.
     """
     return count.astype(np.int64) if isinstance(count, np.ndarray) else int(count)
+
+
+def unbounded(count: Count) -> Any:
+    """A count in Python's ints, which do not overflow; the inverse of `exact`."""
+    return count.astype(object) if isinstance(count, np.ndarray) else int(count)
+
+
+def total(counts: Iterable[Count]) -> Count:
+    """The sum of many counts, exact.
+
+    Raises:
+        OverflowError: An entry of an array of sums does not fit into 64 bits.
+    """
+    return exact(sum(map(unbounded, counts), start=0))
 
 
 @dataclass(frozen=True)
@@ -66,10 +81,10 @@ class Ledger:
     def __getitem__(self, name: str) -> Term:
         return {term.name: term for term in self.terms}[name]
 
-    @property
+    @cached_property
     def bytes(self) -> Count:
         """The sum of all terms, in bytes."""
-        return sum((term.bytes for term in self.terms), start=0)
+        return total(term.bytes for term in self.terms)
 
     def component_bytes(self, component: str) -> Count:
         """The sum of the terms of one component, in bytes."""

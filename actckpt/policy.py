@@ -68,13 +68,14 @@ class Policy:
         """
         if tensor in {REGIONS[region.name] for region in self.regions}:
             return "checkpoint"
-        return _COMPONENTS[tensor.split(".")[0]]
+        return _COMPONENTS.get(tensor.split(".")[0], "other")
 
 
 _COMPONENTS = {
-    **dict.fromkeys(("input", "residual", "norm_1", "norm_2"), "norm"),
+    **dict.fromkeys(("input", "residual", "norm_1", "norm_2", "norm"), "norm"),
     **dict.fromkeys(("q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rope", "attention"), "attention"),
     **dict.fromkeys(("gate_proj", "up_proj", "swiglu"), "ffn"),
+    "loss": "logits",
 }
 
 _FULL = (Region("forward"),)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actckpt.ledger import COMPONENTS, Count, Ledger
+from actckpt.ledger import COMPONENTS, Count, Ledger, total
 from actckpt.policy import Policy
 
 
@@ -31,6 +31,11 @@ class Flops:
         return self.recompute / (self.forward + self.backward)
 
 
+# Everything in float32, and Adam's two moments. A bfloat16 model with bfloat16 gradients and float32 main weights in
+# the optimizer divides the same 16 bytes otherwise: 2 + 2 + 12.
+PARAMETER_BYTES, GRADIENT_BYTES, ADAM_BYTES = 4, 4, 8
+
+
 @dataclass(frozen=True)
 class States:
     """What training keeps in memory whatever the batch, in bytes on one rank."""
@@ -38,6 +43,15 @@ class States:
     parameters_bytes: int
     gradients_bytes: int
     optimizer_bytes: int
+
+    @classmethod
+    def of(cls, n_parameters: int, data_parallel: int = 1) -> States:
+        """The states of a model that `data_parallel` ranks share evenly.
+
+        All three are shared: ZeRO stage 3 (arXiv 1910.02054, §5), as `fully_shard` does it.
+        """
+        share = -(-n_parameters // data_parallel)
+        return cls(PARAMETER_BYTES * share, GRADIENT_BYTES * share, ADAM_BYTES * share)
 
     @property
     def bytes(self) -> int:
@@ -97,18 +111,17 @@ class Step:
     @property
     def total_bytes(self) -> Count:
         """What all blocks save."""
-        return sum((ledger.bytes for ledger in self.layers), start=0)
+        return total(ledger.bytes for ledger in self.layers)
 
     @property
     def peak_bytes(self) -> Count:
         """The most that is alive at any moment of the step."""
         return self.states.bytes + self.working_bytes
 
-    def by_component(self) -> dict[str, Count]:
+    def by_component(self) -> dict[str, Any]:
         """What all blocks save, component by component."""
         return {
-            component: sum((ledger.component_bytes(component) for ledger in self.layers), start=0)
-            for component in COMPONENTS
+            component: total(ledger.component_bytes(component) for ledger in self.layers) for component in COMPONENTS
         }
 
     def to_dict(self) -> dict[str, Any]:

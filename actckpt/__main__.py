@@ -1,0 +1,7 @@
+"""`python -m actckpt` is the command line."""
+
+import sys
+
+from actckpt.cli import main
+
+sys.exit(main())

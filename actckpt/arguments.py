@@ -1,0 +1,69 @@
+"""What `estimate` and `measure` both take, checked in one way."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from actckpt.config import ModelConfig
+from actckpt.errors import InputError, unknown
+from actckpt.ledger import Count
+
+ATTENTIONS = ("flash", "eager")
+
+
+def checked_attention(attention: str) -> str:
+    """A kind of attention.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    if attention not in ATTENTIONS:
+        raise unknown("attention", str(attention), ATTENTIONS)
+    return attention
+
+
+def checked_batch_size(batch_size: Any) -> int:
+    """B as an int.
+
+    Raises:
+        InputError: It is not a whole number of at least 1.
+    """
+    return _positive("batch_size", batch_size)
+
+
+def checked_ranks(data_parallel: Any) -> int:
+    """A number of ranks as an int.
+
+    Raises:
+        InputError: It is not a whole number of at least 1.
+    """
+    return _positive("data_parallel", data_parallel)
+
+
+def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
+    """S as a Python int, or as an array of Python ints: arithmetic with them is exact however large it gets.
+
+    Raises:
+        InputError: It is not whole, below 1, or longer than a sliding window of the model.
+    """
+    try:
+        lengths = np.vectorize(operator.index, otypes=[object])(np.asarray(seq_len, dtype=object))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"seq_len is {seq_len!r}: it must be a whole number, or an array of them") from error
+    if not lengths.size or lengths.min() < 1:
+        raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
+    if config.sliding_window and lengths.max() > config.sliding_window:
+        raise InputError(
+            f"{config.name}: its sliding window of {config.sliding_window} tokens is not modelled: "
+            f"seq_len is {lengths.max()}, and must be at most that"
+        )
+    return lengths if lengths.ndim else int(lengths)
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
+    return int(value)

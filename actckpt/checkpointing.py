@@ -1,0 +1,58 @@
+"""apply: a policy put on a Llama, as thin sugar over `torch.utils.checkpoint`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+
+from actckpt.errors import InputError
+from actckpt.llama import LlamaBlock
+from actckpt.policy import REGIONS, Policy, Region, get_policy
+
+M = TypeVar("M", bound=nn.Module)
+
+# A selective policy matches overloads; a bare packet never matches, and says nothing.
+KEPT_OPS: dict[str, tuple[Any, ...]] = {
+    "linear": (torch.ops.aten.mm.default, torch.ops.aten.addmm.default),
+    "flash": (torch.ops.actckpt.flash_attention.default,),
+    "scores": (torch.ops.aten.baddbmm.default,),
+    "values": (torch.ops.aten.bmm.default,),
+}
+
+
+def apply(model: M, policy: str | Policy) -> M:
+    """Make every block of `model` recompute what `policy` says; a policy that is on it already is replaced.
+
+    The blocks' methods are wrapped, not the modules: names of parameters, hooks and sharding see no difference. Apply
+    it after tensor parallelism and before compiling the blocks or `fully_shard`.
+
+    Args:
+        model: A module with `LlamaBlock`s in it, or one itself. It is changed and handed back.
+        policy: A name in `POLICIES`, `every_N`, or a `Policy`.
+
+    Raises:
+        InputError: The policy is unknown, or there is no `LlamaBlock` in the model.
+    """
+    policy = get_policy(policy)
+    blocks = [module for module in model.modules() if isinstance(module, LlamaBlock)]
+    if not blocks:
+        raise InputError(f"{type(model).__name__} has no LlamaBlock in it: apply() checkpoints actckpt's own blocks")
+    for layer, block in enumerate(blocks):
+        for method in REGIONS:
+            block.__dict__.pop(method, None)
+        if policy.checkpoints(layer):
+            for region in policy.regions:
+                setattr(block, region.name, _checkpointed(block, region))
+    return model
+
+
+def _checkpointed(block: LlamaBlock, region: Region) -> partial[Any]:
+    run = partial(checkpoint, getattr(block, region.name), use_reentrant=False, preserve_rng_state=True)
+    if not region.keeps:
+        return run
+    ops = [op for kind in region.keeps for op in KEPT_OPS[kind]]
+    return partial(run, context_fn=partial(create_selective_checkpoint_contexts, ops))

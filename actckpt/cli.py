@@ -1,0 +1,119 @@
+"""The command line: `actckpt estimate`, `measure`, `models`, `policies` and `accelerators`.
+
+An answer goes to standard output, as a table or as JSON. An error goes to standard error in one line, with exit
+status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from actckpt import report
+from actckpt.arguments import ATTENTIONS
+from actckpt.config import PRESETS, ModelConfig, get_config
+from actckpt.errors import InputError, unknown
+from actckpt.formulas import ACCOUNTINGS, estimate
+from actckpt.hardware import ACCELERATORS
+from actckpt.policy import POLICIES
+from actckpt.step import Step
+
+COMMANDS = ("estimate", "measure", "models", "policies", "accelerators")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports what is wrong as every other error is reported: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message instead of printing a usage."""
+        raise InputError(f"{message} (try {self.prog} --help)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; the site's reference page is made from it too."""
+    parser = Parser(prog="actckpt", description="What activation checkpointing saves and what it costs.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    estimated = commands.add_parser("estimate", help="one training step by the closed form")
+    _add_step_options(estimated)
+    estimated.add_argument(
+        "--accounting", default="llama", help=f"{', '.join(ACCOUNTINGS)} (default: llama)", metavar="A"
+    )
+    measured = commands.add_parser("measure", help="the same, measured on the real block on meta tensors")
+    _add_step_options(measured)
+
+    for name, what in (("models", PRESETS), ("policies", POLICIES), ("accelerators", ACCELERATORS)):
+        listed = commands.add_parser(name, help=f"the {name} that are known by name: {len(what)}")
+        listed.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+def _add_step_options(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model", metavar="NAME", help="a model that `actckpt models` lists")
+    model.add_argument("--hf-config", metavar="FILE", help="a Hugging Face config.json, or a folder with one")
+    parser.add_argument("--seq-len", type=_whole, required=True, metavar="S", help="tokens in a sequence")
+    parser.add_argument("--batch-size", type=_whole, default=1, metavar="B", help="sequences (default: 1)")
+    parser.add_argument(
+        "--policy", default="none", metavar="P", help="a policy that `actckpt policies` lists (default: none)"
+    )
+    parser.add_argument("--attention", metavar="|".join(ATTENTIONS), help="the kind of attention")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number: give one, such as 4096") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        print(_answer(options))
+    except (InputError, ModuleNotFoundError) as error:
+        print(f"actckpt: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS)
+    return make_parser().parse_args(arguments)
+
+
+def _answer(options: argparse.Namespace) -> str:
+    if options.command in ("estimate", "measure"):
+        step = _step(options)
+        return json.dumps(step.to_dict(), indent=2) if options.json else report.step_table(step)
+    rows, table = {
+        "models": (report.model_rows, report.model_table),
+        "policies": (report.policy_rows, report.policy_table),
+        "accelerators": (report.accelerator_rows, report.accelerator_table),
+    }[options.command]
+    return json.dumps(rows(), indent=2, ensure_ascii=False) if options.json else table()
+
+
+def _step(options: argparse.Namespace) -> Step:
+    config = ModelConfig.from_hf(options.hf_config) if options.hf_config else get_config(options.model)
+    chosen: dict[str, Any] = {
+        "seq_len": options.seq_len,
+        "batch_size": options.batch_size,
+        "policy": options.policy,
+    }
+    if options.attention:
+        chosen["attention"] = options.attention
+    if options.command == "estimate":
+        return estimate(config, accounting=options.accounting, **chosen)
+    from actckpt import measure
+
+    return measure(config, **chosen)

@@ -1,0 +1,152 @@
+"""measure: the closed form's answer, from what autograd really did in one training step of the real model.
+
+On meta tensors nothing is allocated and nothing computed, but every op runs through autograd as it would on a device.
+What is saved is what stays alive: a saved tensor, and as well an output that selective checkpointing puts aside, which
+saved-tensor hooks do not see.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_iter, tree_map_only
+
+from actckpt.arguments import checked_attention, checked_batch_size, checked_ranks, checked_seq_len
+from actckpt.checkpointing import apply
+from actckpt.config import ModelConfig, get_config
+from actckpt.errors import InputError
+from actckpt.ledger import Ledger, Term
+from actckpt.llama import Llama
+from actckpt.policy import POLICIES, Policy, get_policy
+from actckpt.recorder import Recorder, Storage
+from actckpt.step import Flops, Head, States, Step
+
+
+def measure(
+    model: str | ModelConfig,
+    *,
+    seq_len: int,
+    batch_size: int = 1,
+    policy: str | Policy = "none",
+    attention: str = "flash",
+    data_parallel: int = 1,
+    device: str = "meta",
+) -> Step:
+    """What one training step of the real Llama keeps and computes, in bfloat16.
+
+    Args:
+        model: A name in `PRESETS`, or a configuration.
+        seq_len: S, in tokens.
+        batch_size: B, in sequences.
+        policy: What is recomputed.
+        attention: "flash" or "eager".
+        data_parallel: The number of ranks that share the training states.
+        device: "meta" computes nothing and takes no memory; any other really runs the step.
+
+    Raises:
+        InputError: A value is unknown or out of range, or the model is no Llama.
+    """
+    config, policy = get_config(model), get_policy(policy)
+    s, b = checked_seq_len(config, seq_len), checked_batch_size(batch_size)
+    if not isinstance(s, int):
+        raise InputError(f"seq_len is {seq_len!r}: a measurement takes one length at a time")
+    with torch.device(device):
+        llama = apply(Llama(config, checked_attention(attention)).to(torch.bfloat16), policy)
+        tokens, targets = torch.zeros(2, b, s, dtype=torch.int64)
+    return measure_step(llama, tokens, targets, policy, checked_ranks(data_parallel))
+
+
+def measure_step(
+    llama: Llama, tokens: Tensor, targets: Tensor, policy: str | Policy = "none", data_parallel: int = 1
+) -> Step:
+    """What one training step of `llama` as it stands keeps and computes; its gradients are there afterwards.
+
+    Args:
+        llama: A model, on any device, to which `policy` has been applied.
+        tokens: [B, S], int64.
+        targets: [B, S], int64.
+        policy: By whose name and components the ledgers are put in order.
+        data_parallel: The number of ranks that share the training states.
+    """
+    policy = get_policy(policy)
+    recorder = Recorder(llama)
+    flops_at_blocks: list[int] = []
+
+    def head_is_done(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        # the gradient of the final norm's input is where the head's backward pass ends and the blocks' begins
+        args[0].register_hook(lambda _: flops_at_blocks.append(recorder.flops))
+
+    hooks = [llama.norm.register_forward_pre_hook(head_is_done)]
+    for parameter in llama.parameters():
+        hooks.append(parameter.register_post_accumulate_grad_hook(lambda p: recorder.forget(p.grad)))
+    try:
+        with recorder:
+            with recorder.forward():
+                loss = llama(tokens, targets)
+            recorder.forget(loss)
+            layers = tuple(
+                _ledger(recorder.saved(f"layers.{layer}"), policy if policy.checkpoints(layer) else POLICIES["none"])
+                for layer in range(llama.config.n_layers)
+            )
+            head = _ledger(recorder.saved(""), POLICIES["none"])
+            forward, blocks_forward = recorder.flops, recorder.block_flops
+            loss.backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    blocks_backward = recorder.flops - flops_at_blocks[0]
+    recompute = recorder.forward_flops - forward
+    return Step(
+        model=llama.config.name,
+        seq_len=tokens.shape[1],
+        batch_size=tokens.shape[0],
+        accounting="measured",
+        attention=llama.layers[0].attention,
+        policy=policy,
+        layers=layers,
+        head=Head(head, recorder.flops - blocks_forward - blocks_backward),
+        states=States.of(sum(parameter.numel() for parameter in llama.parameters()), data_parallel),
+        working_bytes=recorder.peak_bytes,
+        flops=Flops(blocks_forward, blocks_backward - recompute, recompute),
+    )
+
+
+def saved_ledger(module: nn.Module, *inputs: Any) -> Ledger:
+    """What `module` keeps for its backward pass when it is run on `inputs`, without its parameters and buffers.
+
+    Any module will do, also one that checkpoints. On meta tensors nothing is allocated, but PyTorch's own
+    `scaled_dot_product_attention` takes another path there, which saves the scores, than a GPU would take. The tensors
+    among the inputs count if they are kept, and are called `input`.
+    """
+    recorder = Recorder(module)
+    with recorder, recorder.forward():
+        inputs = tree_map_only(Tensor, _fresh, inputs)
+        for storage in recorder.alive.values():
+            storage.name = "input"
+        output = module(*inputs)
+        # the graph keeps what it needs; the rest goes
+        graph = [tensor.grad_fn for tensor in tree_iter(output) if isinstance(tensor, Tensor)]
+        del inputs, output
+        ledger = _ledger(list(recorder.alive.values()), POLICIES["none"])
+    del graph
+    return ledger
+
+
+def _fresh(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+
+def _ledger(storages: list[Storage], policy: Policy) -> Ledger:
+    return Ledger(
+        tuple(
+            Term(
+                storage.name,
+                policy.component(storage.name),
+                storage.shape,
+                str(storage.dtype).removeprefix("torch."),
+            )
+            for storage in storages
+        )
+    )

@@ -1,0 +1,160 @@
+"""Answers as text: a step, and the registries, as tables that a person reads and as rows for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from actckpt.config import PRESETS
+from actckpt.formulas import ACCOUNTINGS, accounting_policies
+from actckpt.hardware import ACCELERATORS, GB, GIB, Accelerator
+from actckpt.policy import POLICIES
+from actckpt.step import Step
+
+
+def gib(count: Any) -> str:
+    """A number of bytes in GiB, with the digits that are worth reading."""
+    return f"{count / GIB:,.3f} GiB" if count < 10 * GIB else f"{count / GIB:,.1f} GiB"
+
+
+def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
+    """Rows of cells in columns, the columns in `right` flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(f"  {line.rstrip()}" for line in lines)
+
+
+def step_table(step: Step) -> str:
+    """A step: the terms of a block, the sums, what else is in memory, the FLOPs, and where it fits."""
+    n_layers = len(step.layers)
+    n_checkpointed = sum(map(step.policy.checkpoints, range(n_layers)))
+    partly = f", of which {n_checkpointed} are checkpointed," if 0 < n_checkpointed < n_layers else ""
+    terms = [
+        (term.name, term.component, " × ".join(f"{size:,}" for size in term.shape), term.dtype, gib(term.bytes))
+        for term in step.block
+    ]
+    components = [
+        (component, gib(size), f"{size / step.total_bytes:.1%}") for component, size in step.by_component().items()
+    ]
+    memory = [
+        ("parameters", gib(step.states.parameters_bytes)),
+        ("gradients", gib(step.states.gradients_bytes)),
+        ("optimizer", gib(step.states.optimizer_bytes)),
+        ("blocks", gib(step.total_bytes)),
+        ("head", gib(step.head.ledger.bytes)),
+        ("working set", gib(step.working_bytes - step.total_bytes - step.head.ledger.bytes)),
+        ("peak", gib(step.peak_bytes)),
+    ]
+    flops = [
+        ("forward", f"{step.flops.forward:.4g}"),
+        ("backward", f"{step.flops.backward:.4g}"),
+        ("recompute", f"{step.flops.recompute:.4g}"),
+        ("overhead", f"{step.flops.overhead:.1%}"),
+    ]
+    fits = [_fit(accelerator, int(step.peak_bytes)) for accelerator in ACCELERATORS.values()]
+    return "\n".join(
+        (
+            f"{step.model}, {step.batch_size} × {step.seq_len:,} tokens, policy {step.policy.name}, "
+            f"{step.accounting} accounting, {step.attention} attention",
+            f"\nOne block keeps {gib(step.block.bytes)}",
+            table(terms, right=(4,)),
+            f"\nAll {n_layers} blocks{partly} keep {gib(step.total_bytes)}",
+            table(components, right=(1, 2)),
+            "\nMemory at the peak, on one rank that holds all states",
+            table(memory, right=(1,)),
+            "\nFLOPs of the blocks in one step",
+            table(flops, right=(1,)),
+            "\nOne accelerator (GB of 10⁹ bytes, GiB of 2³⁰)",
+            table(fits, right=(2,)),
+        )
+    )
+
+
+def _fit(accelerator: Accelerator, peak_bytes: int) -> tuple[str, ...]:
+    spare = accelerator.memory_bytes - peak_bytes
+    verdict, rest = ("fits", "to spare") if spare >= 0 else ("does not fit", "too much")
+    return accelerator.label, verdict, f"{abs(spare) / GIB:,.1f} GiB", rest
+
+
+def model_rows() -> list[dict[str, Any]]:
+    """The presets, with their number of parameters."""
+    return [asdict(config) | {"n_parameters": config.n_parameters} for config in PRESETS.values()]
+
+
+def model_table() -> str:
+    """The presets as a table."""
+    head = ("model", "block", "parameters", "layers", "hidden", "heads", "kv heads", "ffn", "vocabulary")
+    rows = [
+        (
+            config.name,
+            config.block,
+            f"{config.n_parameters / 1e9:.2f} billion",
+            *(
+                f"{size:,}"
+                for size in (
+                    config.n_layers,
+                    config.hidden_size,
+                    config.n_heads,
+                    config.n_kv_heads,
+                    config.ffn_size,
+                    config.vocab_size,
+                )
+            ),
+        )
+        for config in PRESETS.values()
+    ]
+    return table([head, *rows], right=tuple(range(2, len(head))))
+
+
+def policy_rows() -> list[dict[str, Any]]:
+    """The policies, with the accountings that have them."""
+    return [
+        {
+            "name": policy.name,
+            "recomputes": policy.recomputes,
+            "strategy": policy.strategy,
+            "accountings": [
+                accounting
+                for accounting in ACCOUNTINGS
+                if ("every_N" if policy.every > 1 else policy.name) in accounting_policies(accounting)
+            ],
+        }
+        for policy in POLICIES.values()
+    ]
+
+
+def policy_table() -> str:
+    """The policies as a table."""
+    head = ("policy", "recomputes", "strategy", "accountings")
+    rows = [(row["name"], row["recomputes"], row["strategy"], ", ".join(row["accountings"])) for row in policy_rows()]
+    return table([head, *rows]) + "\n\n  every_N stands for any N of at least 2."
+
+
+def accelerator_rows() -> list[dict[str, Any]]:
+    """The accelerators, in bytes and FLOPs a second."""
+    return [asdict(accelerator) for accelerator in ACCELERATORS.values()]
+
+
+def accelerator_table() -> str:
+    """The accelerators as a table."""
+    head = ("accelerator", "memory", "bandwidth", "bf16 matmuls", "SMs", "SRAM of each", "shared of each")
+    rows = [
+        (
+            accelerator.name,
+            f"{accelerator.memory_bytes / GB:,.0f} GB",
+            f"{accelerator.bandwidth / 1e12:.2f} TB/s",
+            f"{accelerator.bf16_flops / 1e12:,.0f} TFLOP/s",
+            f"{accelerator.n_sms}",
+            f"{accelerator.sram_bytes // 1024} KiB",
+            f"{accelerator.shared_bytes // 1024} KiB",
+        )
+        for accelerator in ACCELERATORS.values()
+    ]
+    return table([head, *rows], right=tuple(range(1, len(head))))

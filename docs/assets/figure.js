@@ -1,0 +1,73 @@
+// Draws a figure when it comes into view, in the colours of the active scheme, and again when the scheme changes.
+(() => {
+  const source = new URL("vendor/plotly.min.js", document.currentScript.src);
+  const inView = new Set();
+  let library;
+
+  function plotly() {
+    library ??= new Promise((resolve, reject) => {
+      const script = Object.assign(document.createElement("script"), { src: source, onerror: reject });
+      script.onload = () => resolve(window.Plotly);
+      document.head.append(script);
+    });
+    return library;
+  }
+
+  const token = (name) => getComputedStyle(document.body).getPropertyValue(`--ac-${name}`).trim();
+
+  function coloured({ data, layout }) {
+    const ink = token("ink");
+    const axis = { gridcolor: token("grid"), linecolor: token("grid"), zerolinecolor: token("grid"), automargin: true };
+    const narrow = document.documentElement.clientWidth < 768;
+    for (const trace of data) {
+      const color = token(trace.meta);
+      trace.marker = { ...trace.marker, color };
+      if (trace.line) trace.line = { ...trace.line, color };
+      // bright enough to draw, a line's own colour may be too light to read
+      if (trace.textfont) trace.textfont = { color: token(`${trace.meta}-text`) || color, size: narrow ? 11 : 13 };
+      if (trace.marker.pattern) trace.marker.pattern = { ...trace.marker.pattern, fillmode: "overlay", fgcolor: token("ground"), fgopacity: 0.45, size: 6 };
+      if (trace.type === "bar") trace.marker.line = { color: token("ground"), width: 1 };
+    }
+    return {
+      data,
+      layout: {
+        ...layout,
+        autosize: true,
+        font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 13 },
+        margin: narrow ? { ...layout.margin, l: 44, r: Math.min(layout.margin.r, 118) } : layout.margin,
+        hoverlabel: { bgcolor: token("ground"), bordercolor: token("grid"), font: { color: ink } },
+        xaxis: { ...(narrow ? everyOther(layout.xaxis) : layout.xaxis), ...axis },
+        yaxis: { ...layout.yaxis, ...axis },
+      },
+    };
+  }
+
+  // On a phone there is room for half of the marks
+  function everyOther(axis) {
+    const half = (marks) => marks?.filter((_, index) => index % 2 === 0);
+    return { ...axis, tickvals: half(axis.tickvals), ticktext: half(axis.ticktext) };
+  }
+
+  async function draw(figure) {
+    const Plotly = await plotly();
+    const { data, layout } = coloured(JSON.parse(figure.querySelector("script").textContent));
+    const place = figure.querySelector(".ac-figure__plot");
+    await Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
+    figure.dataset.drawn = document.body.dataset.mdColorScheme;
+  }
+
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        seen.unobserve(target);
+        inView.add(target);
+        draw(target);
+      }
+    },
+    { rootMargin: "300px" },
+  );
+  for (const figure of document.querySelectorAll(".ac-figure")) seen.observe(figure);
+
+  new MutationObserver(() => inView.forEach(draw)).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+})();

@@ -1,0 +1,47 @@
+"""What MkDocs does before and after it renders a page: fresh code, computed numbers, typeset formulas, links."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.utils import get_relative_url
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NUMBER = re.compile(r"\{\{ (\w+) \}\}")
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+SITE_LINK = re.compile(r'href="@/([^"]*)"')
+
+
+def on_startup(**_: Any) -> None:
+    """Import from the checkout that is built, rather than from another one that may be installed."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+
+def on_pre_build(**_: Any) -> None:
+    """Forget the package, so that `mkdocs serve` shows a formula as it is after an edit."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "pages")]:
+        del sys.modules[name]
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the number that a function of `pages.numbers` returns in the place of `{{ its_name }}`."""
+    numbers = importlib.import_module("pages.numbers")
+    return NUMBER.sub(lambda match: f'<span class="ac-n">{getattr(numbers, match[1])()}</span>', markdown)
+
+
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """Typeset the formulas as MathML, and make links that start at the site's root relative to the page."""
+    content = FORMULA.sub(_mathml, content)
+    return SITE_LINK.sub(lambda match: f'href="{get_relative_url(match[1], page.url)}"', content)
+
+
+def _mathml(match: re.Match[str]) -> str:
+    display = "inline" if match[1] == "span" else "block"
+    return str(convert(html.unescape(match[2]).strip(), display=display))

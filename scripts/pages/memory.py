@@ -1,0 +1,52 @@
+"""The blocks of the chapter on memory over sequence length."""
+
+from __future__ import annotations
+
+from actckpt import figures
+from pages import explorer as explorers
+from pages import figure, numbers
+
+VIEW = explorers.View(
+    name="lengths",
+    heading="What stays in memory, length by length",
+    models=("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"),
+    accountings=("workshop", "paper", "llama"),
+    policies=("none", "attention", "ffn", "both", "full"),
+    lengths=tuple(range(1024, 16 * 1024 + 1, 1024)),
+    opens={"model": "llama-3.1-8b", "accounting": "workshop", "policy": "none", "seq_len": 16384, "ranks": 1},
+    chart="columns",
+)
+
+
+def explorer() -> str:
+    """The explorer."""
+    return explorers.explorer(VIEW)
+
+
+def formula() -> str:
+    """What a block of the paper keeps, as LaTeX."""
+    linear, squared = numbers.growth("paper")
+    return rf"$$\left( {linear}\,S B H + {squared}\,n S^2 B \right) \text{{ bytes}}$$"
+
+
+def accountings() -> str:
+    """The chart of the three accountings."""
+    return figure.figure(
+        figures.accountings_over_seq_len("llama-3.1-8b"),
+        name="accountings",
+        made_by='actckpt.figures.accountings_over_seq_len("llama-3.1-8b")',
+        assumes="All blocks of Llama 3.1 8B, batch size 1, nothing recomputed, without states, logits and loss; "
+        "GiB of 2^30 bytes.",
+        test="test_figures::test_accountings_over_seq_len",
+    )
+
+
+def policies() -> str:
+    """The chart of what each policy leaves."""
+    return figure.figure(
+        figures.policies_over_seq_len("llama-3.1-8b"),
+        name="policies",
+        made_by='actckpt.figures.policies_over_seq_len("llama-3.1-8b")',
+        assumes="Llama accounting with flash attention, all blocks of Llama 3.1 8B, batch size 1; GiB of 2^30 bytes.",
+        test="test_figures::test_policies_over_seq_len",
+    )

@@ -1,0 +1,59 @@
+"""The built site, on disk and served under a path as GitHub Pages serves it, for the tests that import these fixtures."""
+
+import functools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """The browser reports what is missing; the log would only repeat it."""
+
+
+def build(root: Path, target: Path) -> None:
+    """Build the checkout at `root` into `target`, strictly."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(target)],
+        cwd=root,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def build_site() -> Callable[[Path, Path], None]:
+    """`build`, for a test that builds another checkout."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site: ACTCKPT_SITE where that names one, or a new build."""
+    if given := os.environ.get("ACTCKPT_SITE"):
+        return Path(given)
+    target = tmp_path_factory.mktemp("site")
+    build(ROOT, target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def address(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the site is served: below /actckpt/, with nothing at the root."""
+    root = tmp_path_factory.mktemp("served")
+    (root / "actckpt").symlink_to(site, target_is_directory=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(root))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/actckpt/"
+        server.shutdown()

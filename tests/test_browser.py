@@ -1,0 +1,257 @@
+"""The built site in a real browser: every page, both schemes, a phone and a desk; the explorers by keyboard."""
+
+import os
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from actckpt import ACCELERATORS, InputError, estimate
+from actckpt.step import Step
+
+pytest_plugins = ["built_site"]
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+# every page, as its address ends
+PAGES = sorted(str(file.relative_to(DOCS).with_suffix("")).removesuffix("index") for file in DOCS.rglob("*.md"))
+WIDTHS = (375, 1400)
+SCHEMES = {"light": "default", "dark": "slate"}
+STATES = ("parameters", "gradients", "optimizer")
+
+# Without these a headless Chromium talks to its maker, or needs a GPU or a user that a container lacks
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        executable = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize(("path", "width", "scheme"), list(product(PAGES, WIDTHS, SCHEMES)))
+def test_page(browser: Browser, address: str, path: str, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "response", lambda answer: complaints.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+    )
+    page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(address) else None)
+    page.goto(f"{address}{path}/" if path else address)
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
+    for figure in page.locator(".ac-figure").all():
+        figure.scroll_into_view_if_needed()
+        expect(figure).to_have_attribute("data-drawn", SCHEMES[scheme])
+        assert figure.locator("svg.main-svg").first.bounding_box()["width"] > 0.8 * figure.bounding_box()["width"]
+    for explorer in page.locator(".ac-explorer").all():
+        expect(explorer).to_have_attribute("data-ready", "true")
+        fits = explorer.locator(".ac-bar, .ac-columns").evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+        assert fits, "a bar or its labels stand out of the explorer"
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+    context.close()
+
+
+def test_scheme_toggle_redraws_figures(page: Page, address: str) -> None:
+    page.goto(address)
+    figure = page.locator(".ac-figure").first
+    figure.scroll_into_view_if_needed()
+    expect(figure).to_have_attribute("data-drawn", "default")
+    colors = [figure.locator(".scatterlayer path.js-line").first.evaluate("e => getComputedStyle(e).stroke")]
+    page.evaluate("document.body.setAttribute('data-md-color-scheme', 'slate')")
+    expect(figure).to_have_attribute("data-drawn", "slate")
+    colors.append(figure.locator(".scatterlayer path.js-line").first.evaluate("e => getComputedStyle(e).stroke"))
+    assert colors == ["rgb(0, 114, 178)", "rgb(86, 180, 233)"]
+
+
+def test_plotly_is_loaded_once_and_only_when_needed(page: Page, address: str) -> None:
+    bundles: list[str] = []
+    page.on("request", lambda request: bundles.append(request.url) if "plotly" in request.url else None)
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    assert bundles == [], "nothing on the first screen is a chart"
+    page.goto(address + "memory-over-sequence-length/")
+    for figure in page.locator(".ac-figure").all():
+        figure.scroll_into_view_if_needed()
+        expect(figure).to_have_attribute("data-drawn", "default")
+    assert len(bundles) == 1
+
+
+def test_without_script(browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    step = estimate("llama-3.1-8b", seq_len=16_384, data_parallel=8)
+    assert page.locator(".ac-total data").get_attribute("value") == str(step.peak_bytes)
+    assert page.locator(".ac-figure details table").first.is_visible()
+    context.close()
+
+
+def expected(step: Step) -> dict[str, int]:
+    """The numbers that an explorer shows, from a step: all of them, and their sum is the peak."""
+    saved = {**step.by_component(), "logits": step.head.ledger.bytes}
+    states = {name: getattr(step.states, f"{name}_bytes") for name in STATES}
+    working = step.peak_bytes - sum(saved.values()) - sum(states.values())
+    return {**states, **saved, "working": working, "total": step.peak_bytes}
+
+
+def shown(page: Page) -> dict[str, int]:
+    return page.locator(".ac-explorer").evaluate(
+        "root => Object.fromEntries([...root.querySelectorAll('data[data-part]')].map(d => [d.dataset.part, Number(d.value)]))"
+    )
+
+
+def gib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:,.1f} GiB"
+
+
+def test_home_explorer_by_keyboard(page: Page, address: str) -> None:
+    page.goto(address)
+    asked = {"model": "llama-3.1-8b", "seq_len": 16_384, "policy": "none", "data_parallel": 8}
+    assert shown(page) == expected(estimate(**asked))
+
+    page.get_by_role("slider", name="Sequence length").focus()
+    page.keyboard.press("ArrowRight")
+    asked["seq_len"] = 24_576
+    assert shown(page) == expected(estimate(**asked))
+
+    page.get_by_label("Model").focus()
+    page.keyboard.press("ArrowDown")
+    asked["model"] = "llama-3.1-70b"
+    assert shown(page) == expected(estimate(**asked))
+
+    page.get_by_label("Policy: what is recomputed").focus()
+    page.keyboard.press("ArrowDown")
+    asked["policy"] = "attention"
+    assert shown(page) == expected(estimate(**asked))
+
+    page.locator("input[name=ranks]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    asked["data_parallel"] = 64
+    assert shown(page) == expected(estimate(**asked))
+
+    page.locator("input[name=accounting]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    asked["accounting"] = "paper"
+    step = estimate(**asked)
+    assert shown(page) == expected(step)
+
+    total = page.locator(".ac-total")
+    assert total.get_attribute("aria-live") == "polite"
+    assert gib(step.peak_bytes) in total.inner_text()
+    assert page.locator(".ac-overhead").inner_text() == f"{100 * step.flops.overhead:.1f} %"
+    h200 = ACCELERATORS["h200-141gb"].memory_bytes
+    assert f"too large by {gib(step.peak_bytes - h200)}" in page.locator(".ac-fit").inner_text()
+    command = page.locator(".ac-command code").inner_text()
+    assert command.startswith("actckpt estimate --model llama-3.1-70b --seq-len 24576 --policy attention")
+    assert command.endswith("--accounting paper")
+
+
+@pytest.mark.parametrize("path", ["", "memory-over-sequence-length/"])
+def test_every_number_of_an_explorer(page: Page, address: str, path: str) -> None:
+    page.goto(address + path)
+    views = page.locator(".ac-explorer").evaluate(
+        """root => {
+          const form = root.querySelector("form"), grid = JSON.parse(root.querySelector("script").textContent);
+          const out = [], last = grid.lengths.length - 1;
+          for (const cell of Object.keys(grid.cells)) for (const at of [0, last >> 1, last]) {
+            const [model, accounting, policy] = cell.split("|");
+            const state = { model, accounting, policy, seq_len: at, ranks: "8" };
+            for (const [name, value] of Object.entries(state)) form.elements[name].value = value;
+            form.dispatchEvent(new Event("input"));
+            const data = [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]);
+            const overhead = root.querySelector(".ac-overhead").textContent;
+            out.push([{ ...state, seq_len: grid.lengths[at] }, Object.fromEntries(data), overhead]);
+          }
+          return out;
+        }"""
+    )
+    assert len(views) > 100
+    for state, numbers, overhead in views:
+        step = estimate(**{name: state[name] for name in ("model", "seq_len", "policy", "accounting")}, data_parallel=8)
+        assert numbers == expected(step), state
+        assert abs(float(overhead.removesuffix(" %")) - 100 * step.flops.overhead) < 0.0501, state
+
+
+def test_what_an_accounting_lacks_is_disabled_and_says_why(page: Page, address: str) -> None:
+    page.goto(address + "?model=llama-3.1-8b&accounting=llama&policy=pointwise")
+    page.get_by_label("Model").select_option("gpt-3-175b")
+    with pytest.raises(InputError, match="llama accounting") as no_block:
+        estimate("gpt-3-175b", seq_len=1024)
+    assert page.locator("input[name=accounting][value=llama]").is_disabled()
+    assert str(no_block.value)[1:] in page.locator("#explorer-accounting-note").inner_text()
+    # neither that accounting nor that policy: the nearest view there is
+    state = page.locator(".ac-explorer form").evaluate("form => Object.fromEntries(new FormData(form))")
+    assert (state["accounting"], state["policy"]) == ("paper", "none")
+    assert page.locator("select[name=policy] option[value=pointwise]").is_disabled()
+    assert "paper accounting has no policy" in page.locator("#explorer-policy-note").inner_text()
+
+
+def test_a_shared_address_restores_the_view(page: Page, browser: Browser, address: str) -> None:
+    page.goto(address + "memory-over-sequence-length/")
+    page.get_by_label("Llama 3.1 405B").focus()
+    page.keyboard.press("Space")
+    page.locator("input[name=accounting][value=llama]").focus()
+    page.keyboard.press("Space")
+    page.locator("input[name=policy][value=full]").focus()
+    page.keyboard.press("Space")
+    page.get_by_role("slider", name="Sequence length").focus()
+    page.keyboard.press("Home")
+    before = shown(page)
+    assert before == expected(estimate("llama-3.1-405b", seq_len=1024, policy="full"))
+    other = browser.new_page()
+    other.goto(page.url)
+    assert shown(other) == before
+    other.close()
+
+
+def test_an_address_that_makes_no_sense_opens_the_first_view(page: Page, address: str) -> None:
+    page.goto(address + "?model=gpt-5&seq_len=-1&accounting=%3Cscript%3E")
+    assert shown(page) == expected(estimate("llama-3.1-8b", seq_len=16_384, data_parallel=8))
+
+
+def test_a_column_can_be_pressed(page: Page, address: str) -> None:
+    page.goto(address + "memory-over-sequence-length/")
+    page.locator(".ac-column[data-index='3']").click()
+    assert shown(page) == expected(estimate("llama-3.1-8b", seq_len=4096, accounting="workshop"))
+    heights = page.locator(".ac-column").evaluate_all(
+        "columns => columns.map(c => [...c.querySelectorAll('.ac-segment')].reduce((h, s) => h + s.getBoundingClientRect().height, 0))"
+    )
+    peaks = [estimate("llama-3.1-8b", seq_len=1024 * k, accounting="workshop").peak_bytes for k in range(1, 17)]
+    for height, peak in zip(heights, peaks, strict=True):
+        assert height / heights[-1] == pytest.approx(peak / peaks[-1], abs=0.01)
+
+
+def test_copy_as_command(browser: Browser, address: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_role("button", name="Copy as command").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator(".ac-command code").inner_text()
+    context.close()

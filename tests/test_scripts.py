@@ -1,0 +1,118 @@
+"""scripts/: they parse, say in one line what is missing, and manage without npm."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = [ROOT / "scripts/setup", ROOT / "scripts/serve", ROOT / "scripts/test", ROOT / ".ci/run"]
+TOOLS = ("bash", "cat", "cp", "dirname", "env", "grep", "head", "id", "mkdir", "rm", "tail")
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A folder for PATH with the shell's usual tools, and neither Python nor npm."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for tool in TOOLS:
+        (folder / tool).symlink_to(str(shutil.which(tool)))
+    return folder
+
+
+def bash(code: str, path: Path | str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": str(path), "HOME": os.environ.get("HOME", "/")} | variables
+    return subprocess.run(
+        [str(shutil.which("bash")), "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def write_tool(folder: Path, name: str, code: str) -> None:
+    tool = folder / name
+    tool.write_text(f"#!{shutil.which('bash')}\n{code}\n")
+    tool.chmod(0o755)
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line on standard error of a command that failed and printed nothing else."""
+    assert done.returncode != 0
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_syntax(script: Path) -> None:
+    assert bash(f"bash -n {script}", os.environ["PATH"]).stderr == ""
+    assert os.access(script, os.X_OK)
+
+
+def test_no_python(tools: Path) -> None:
+    line = refusal(bash("scripts/setup", tools))
+    assert line.startswith("setup: Python 3.11 or newer is needed and was not found: install one")
+
+
+def test_old_python(tools: Path) -> None:
+    write_tool(tools, "python3", 'case "$2" in *print*) echo 3.9 ;; *) exit 1 ;; esac')
+    line = refusal(bash("scripts/setup", tools))
+    assert "Python 3.11 or newer is needed" in line
+    assert "python3 is 3.9" in line
+
+
+def test_newer_python_under_another_name(tools: Path) -> None:
+    write_tool(tools, "python3", 'case "$2" in *print*) echo 3.9 ;; *) exit 1 ;; esac')
+    write_tool(tools, "python3.12", f'exec {sys.executable} "$@"')
+    found = bash('source scripts/setup; find_python; echo "$PYTHON"', tools)
+    assert found.stdout.strip() == "python3.12"
+
+
+def test_python_without_venv(tools: Path) -> None:
+    write_tool(tools, "python3", 'case "$2" in *print*) echo 3.12 ;; *venv*) exit 1 ;; esac')
+    line = refusal(bash("scripts/setup", tools))
+    assert "lacks the venv module" in line
+    assert "python3.12-venv" in line
+
+
+VENDOR = f'source scripts/setup; VENV="{sys.prefix}"; VENDOR="$TARGET"; vendor_plotly'
+
+
+def test_without_npm_the_wheel_gives_the_bundle(tools: Path, tmp_path: Path) -> None:
+    import plotly
+
+    done = bash(VENDOR, tools, TARGET=str(tmp_path / "vendor"))
+    assert done.returncode == 0, done.stderr
+    assert "npm is not here: the site takes the full plotly.js bundle" in done.stdout
+    carried = Path(plotly.__file__).parent / "package_data/plotly.min.js"
+    assert (tmp_path / "vendor/plotly.min.js").read_bytes() == carried.read_bytes()
+    assert (tmp_path / "vendor/plotly.txt").read_text().startswith("full bundle: plotly.js v")
+
+
+def test_where_npm_fails_the_wheel_gives_the_bundle(tools: Path, tmp_path: Path) -> None:
+    write_tool(tools, "npm", "exit 1")
+    done = bash(VENDOR, tools, TARGET=str(tmp_path / "vendor"))
+    assert done.returncode == 0, done.stderr
+    assert "npm ci failed: the site takes the full plotly.js bundle" in done.stdout
+    assert (tmp_path / "vendor/plotly.txt").read_text().startswith("full bundle: plotly.js v")
+
+
+def test_unknown_option() -> None:
+    assert refusal(bash("scripts/setup --fast", os.environ["PATH"])).endswith("the only one is --browser")
+    assert refusal(bash("scripts/serve --fast", os.environ["PATH"])).endswith("the only one is --port N")
+
+
+def test_taken_port() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = refusal(bash(f"scripts/serve --port {port}", os.environ["PATH"]))
+    assert line == f"serve: port {port} is taken: choose another with --port N"
+
+
+@pytest.mark.parametrize("port", ["", "eight", "0", "70000"])
+def test_impossible_port(port: str) -> None:
+    assert "it must be a number from 1 to 65535" in refusal(bash(f"scripts/serve --port '{port}'", os.environ["PATH"]))
