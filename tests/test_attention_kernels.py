@@ -18,6 +18,9 @@ from kernels.interpreter import run_interpreted
 
 from actckpt.ops.attention.config import HEAD_DIMS
 
+# one worker of pytest-xdist takes them all, as they share the compilers
+pytestmark = pytest.mark.xdist_group("attention_kernels")
+
 ARCHITECTURES = {80: (8, 0), 90: (9, 0), 100: (10, 0)}
 DTYPES = ("bfloat16", "float16", "float32")
 # 80 and 96 share the tiles of 128, and 192 those of 256. ACTCKPT_COMPILE=all compiles every combination, and sm_89
