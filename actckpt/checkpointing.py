@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_conte
 
 from actckpt.errors import InputError
 from actckpt.llama import LlamaBlock
-from actckpt.policy import REGIONS, Policy, Region, get_policy
+from actckpt.policy import REGIONS, Policy, get_policy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -46,13 +47,14 @@ def apply(model: M, policy: str | Policy) -> M:
             block.__dict__.pop(method, None)
         if policy.checkpoints(layer):
             for region in policy.regions:
-                setattr(block, region.name, _checkpointed(block, region))
+                setattr(block, region.name, partial(_checkpointed, getattr(block, region.name), region.keeps))
     return model
 
 
-def _checkpointed(block: LlamaBlock, region: Region) -> partial[Any]:
-    run = partial(checkpoint, getattr(block, region.name), use_reentrant=False, preserve_rng_state=True)
-    if not region.keeps:
-        return run
-    ops = [op for kind in region.keeps for op in KEPT_OPS[kind]]
-    return partial(run, context_fn=partial(create_selective_checkpoint_contexts, ops))
+def _checkpointed(method: Callable[..., Any], keeps: tuple[str, ...], *args: Any) -> Any:
+    # a function of this module, for pickle to find and for torch.compile to trace: it looks into no partial(checkpoint)
+    if not keeps:
+        return checkpoint(method, *args, use_reentrant=False, preserve_rng_state=True)
+    kept = [op for kind in keeps for op in KEPT_OPS[kind]]
+    context_fn = partial(create_selective_checkpoint_contexts, kept)
+    return checkpoint(method, *args, use_reentrant=False, preserve_rng_state=True, context_fn=context_fn)

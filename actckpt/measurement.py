@@ -129,13 +129,14 @@ def saved_ledger(module: nn.Module, *inputs: Any) -> Ledger:
         # the graph keeps what it needs; the rest goes
         graph = [tensor.grad_fn for tensor in tree_iter(output) if isinstance(tensor, Tensor)]
         del inputs, output
-        ledger = _ledger(list(recorder.alive.values()), POLICIES["none"])
+        ledger = _ledger(sorted(recorder.alive.values(), key=lambda storage: storage.order), POLICIES["none"])
     del graph
     return ledger
 
 
 def _fresh(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+    # no leaf: the graph keeps its leaves alive, saved or not
+    return tensor.detach().requires_grad_(tensor.requires_grad).clone()
 
 
 def _ledger(storages: list[Storage], policy: Policy) -> Ledger:

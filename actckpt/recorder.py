@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Storage:
     """A storage that is alive.
 
     Attributes:
+        order: Counts up as storages are written; a copy has the number of its original.
         layer: The path of the block that it belongs to; "" outside the blocks.
         name: What wrote it.
         shape: Of the tensor that was written into it; flat where the storage is larger.
@@ -42,6 +44,7 @@ class Storage:
         reference: Tells when it is freed.
     """
 
+    order: int
     layer: str
     name: str
     shape: tuple[int, ...]
@@ -73,6 +76,7 @@ class Recorder(TorchDispatchMode):
         self._paths = {child: path for path, child in module.named_modules()}
         self._running: list[nn.Module] = []
         self._layer = ""
+        self._order = count()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -111,7 +115,9 @@ class Recorder(TorchDispatchMode):
         # a tensor that does not fill its storage keeps the whole of it alive
         fills = tensor.nbytes == storage.nbytes()
         shape = tuple(tensor.shape) if fills else (storage.nbytes() // tensor.itemsize,)
-        return Storage(self._layer, self._name(func, index), shape, tensor.dtype, storage.nbytes(), reference)
+        return Storage(
+            next(self._order), self._layer, self._name(func, index), shape, tensor.dtype, storage.nbytes(), reference
+        )
 
     def _name(self, func: Any, index: int) -> str:
         op, returned = func.overloadpacket.__name__, func._schema.returns[index].name
@@ -132,7 +138,9 @@ class Recorder(TorchDispatchMode):
 
     def saved(self, layer: str) -> list[Storage]:
         """What is alive and belongs to a layer, in the order in which it was written."""
-        return [storage for storage in self.alive.values() if storage.layer == layer]
+        return sorted(
+            (storage for storage in self.alive.values() if storage.layer == layer), key=lambda storage: storage.order
+        )
 
     @contextmanager
     def forward(self) -> Iterator[None]:
@@ -155,7 +163,7 @@ class Recorder(TorchDispatchMode):
         if isinstance(module, LlamaBlock):
             self._layer = path
             self._rename(args[0], path, "input")
-        elif isinstance(module, RMSNorm) and not self._layer:
+        elif isinstance(module, RMSNorm) and not any(isinstance(outer, LlamaBlock) for outer in self._running):
             self._rename(args[0], "", f"{path}.input")
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
