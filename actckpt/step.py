@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from actckpt.ledger import COMPONENTS, Count, Ledger, total
+from actckpt.ledger import COMPONENTS, Count, Ledger, total, unbounded
 from actckpt.policy import Policy
 
 
@@ -111,7 +114,7 @@ class Step:
     @property
     def total_bytes(self) -> Count:
         """What all blocks save."""
-        return total(ledger.bytes for ledger in self.layers)
+        return self._sum(lambda ledger: ledger.bytes)
 
     @property
     def peak_bytes(self) -> Count:
@@ -120,9 +123,12 @@ class Step:
 
     def by_component(self) -> dict[str, Any]:
         """What all blocks save, component by component."""
-        return {
-            component: total(ledger.component_bytes(component) for ledger in self.layers) for component in COMPONENTS
-        }
+        return {component: self._sum(partial(Ledger.component_bytes, component=component)) for component in COMPONENTS}
+
+    def _sum(self, count: Callable[[Ledger], Count]) -> Count:
+        # most blocks share one ledger: each is counted once
+        ledgers, times = {id(ledger): ledger for ledger in self.layers}, Counter(map(id, self.layers))
+        return total(times[key] * unbounded(count(ledger)) for key, ledger in ledgers.items())
 
     def to_dict(self) -> dict[str, Any]:
         """The step as the object that `--json` prints."""
