@@ -1,7 +1,7 @@
 """The charts: each function returns a Plotly figure whose numbers are calls into the package.
 
-A trace's `meta` names its component or its place in a sequence of lines; the site's style sheet gives that name a colour
-in each scheme. Away from the site a figure has the light scheme's colours.
+A trace's `meta` names its component or its place among lines; the site's style sheet gives that name a colour in each
+scheme. Away from the site a figure has the light scheme's colours.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LENGTHS = tuple(2**power for power in range(10, 18))
 def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = LENGTHS) -> go.Figure:
     """What all blocks save without recomputation, by each accounting and kind of attention."""
     config = get_config(model)
-    lines = [
+    lines: list[tuple[str, str, str, dict[str, Any]]] = [
         ("workshop", "norm", "top right", {"accounting": "workshop"}),
         ("paper", "logits", "bottom right", {"accounting": "paper"}),
         ("Llama, eager attention", "ffn", "middle right", {"attention": "eager"}),
@@ -94,15 +94,18 @@ def policies_over_seq_len(
     """What all blocks save under each policy, with flash attention."""
     colors = dict(zip(policies, ("muted", "attention", "ffn", "checkpoint", "logits"), strict=True))
     places = {"none": "top right", "attention": "bottom right"}
-    saved = {policy: estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes for policy in policies}
-    left = {policy: 100 * float(saved[policy][-1] / saved["none"][-1]) for policy in policies}
+    saved = {
+        policy: _broadcast(estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes, lengths)
+        for policy in policies
+    }
+    left = {policy: 100 * saved[policy][-1] / saved["none"][-1] for policy in policies}
     figure = go.Figure(
         [
             _line(
                 policy,
                 color,
                 lengths,
-                [n / GIB for n in _broadcast(saved[policy], lengths)],
+                [n / GIB for n in saved[policy]],
                 places.get(policy, "middle right"),
             )
             for policy, color in colors.items()

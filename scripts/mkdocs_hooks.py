@@ -42,6 +42,11 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
     return SITE_LINK.sub(lambda match: f'href="{get_relative_url(match[1], page.url)}"', content)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the theme's search dialog, which screen readers announce."""
+    return output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
+
+
 def _mathml(match: re.Match[str]) -> str:
     display = "inline" if match[1] == "span" else "block"
     return str(convert(html.unescape(match[2]).strip(), display=display))

@@ -1,4 +1,4 @@
-"""The built site, on disk and served under a path as GitHub Pages serves it, for the tests that import these fixtures."""
+"""Fixtures: the built site, on disk and served under a path as GitHub Pages serves it."""
 
 import functools
 import os

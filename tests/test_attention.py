@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from kernels.attention_cases import HEADS, check_error, oracle, random_inputs
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,31 +22,6 @@ BACKWARD = torch.ops.actckpt.flash_attention_backward.default
 
 # (S_q, S_k): one tile, odd, more than one tile, and both ways unequal
 LENGTHS = [(1, 1), (7, 7), (33, 33), (130, 130), (7, 33), (33, 7), (1, 130), (130, 1), (259, 130)]
-# (n, n_kv)
-HEADS = {"MHA": (2, 2), "GQA": (4, 2), "MQA": (3, 1)}
-
-
-def random_inputs(s_q, s_k, n, n_kv, head_dim=16, dtype=torch.float64, transposed=False, batch=2):
-    """q, k, v and the gradient of the output."""
-    generator = torch.Generator().manual_seed(s_q * 1000 + s_k)
-
-    def randn(heads, length):
-        if transposed:
-            return torch.randn(batch, length, heads, head_dim, generator=generator, dtype=dtype).transpose(1, 2)
-        return torch.randn(batch, heads, length, head_dim, generator=generator, dtype=dtype)
-
-    q, k, v, do = randn(n, s_q), randn(n_kv, s_k), randn(n_kv, s_k), randn(n, s_q)
-    return *(x.requires_grad_() for x in (q, k, v)), do
-
-
-def oracle(q, k, v, causal, scale=None):
-    """Output and lse as the definition has them: every score at once, heads copied."""
-    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
-    s = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if causal:
-        visible = torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).tril(s.shape[-1] - s.shape[-2])
-        s = s.masked_fill(~visible, -math.inf)
-    return torch.softmax(s, -1).nan_to_num(0) @ v, torch.logsumexp(s, -1)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -78,21 +54,10 @@ def test_scale_and_large_scores():
     torch.testing.assert_close(output, oracle(q, k, v, causal=True, scale=300.0)[0])
 
 
-def run(attention, inputs, do, dtype, **options):
-    """Output, dq, dk and dv of `attention` computed in `dtype`, in float64."""
-    leaves = [x.detach().to(dtype).requires_grad_() for x in inputs]
-    output, _ = attention(*leaves, **options)
-    return [x.double() for x in (output, *torch.autograd.grad(output, leaves, do.to(dtype)))]
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_at_most_twice_the_error_of_plain_attention_of_the_same_precision(dtype):
     *inputs, do = random_inputs(70, 200, 4, 2, head_dim=64, dtype=dtype)
-    exact = run(oracle, inputs, do, torch.float64, causal=True)
-    plain = run(oracle, inputs, do, dtype, causal=True)
-    actual = run(flash_attention, inputs, do, dtype, causal=True, return_lse=True)
-    for x, same_precision, right in zip(actual, plain, exact, strict=True):
-        assert (x - right).abs().max() <= 2 * (same_precision - right).abs().max()
+    check_error(flash_attention, inputs, do, causal=True)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -212,6 +177,8 @@ def test_selective_checkpointing_runs_the_forward_once():
         ({"v": torch.zeros(2, 2, 40, 16, device="meta")}, "v on meta"),
         ({"impl": "triton"}, "TRITON_INTERPRET=1"),
         ({"impl": "tritn"}, "did you mean 'triton'"),
+        ({x: torch.zeros(2, 2, 40, 24, device="meta") for x in "qkv"} | {"impl": "triton"}, "head dimension is 24"),
+        ({"scale": 0.0}, "scale is 0.0"),
     ],
 )
 def test_bad_input_is_one_clear_error(change, message):

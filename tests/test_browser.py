@@ -1,6 +1,10 @@
 """The built site in a real browser: every page, both schemes, a phone and a desk; the explorers by keyboard."""
 
+import json
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -122,7 +126,8 @@ def expected(step: Step) -> dict[str, int]:
 
 def shown(page: Page) -> dict[str, int]:
     return page.locator(".ac-explorer").evaluate(
-        "root => Object.fromEntries([...root.querySelectorAll('data[data-part]')].map(d => [d.dataset.part, Number(d.value)]))"
+        """root => Object.fromEntries(
+          [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]))"""
     )
 
 
@@ -240,11 +245,26 @@ def test_a_column_can_be_pressed(page: Page, address: str) -> None:
     page.locator(".ac-column[data-index='3']").click()
     assert shown(page) == expected(estimate("llama-3.1-8b", seq_len=4096, accounting="workshop"))
     heights = page.locator(".ac-column").evaluate_all(
-        "columns => columns.map(c => [...c.querySelectorAll('.ac-segment')].reduce((h, s) => h + s.getBoundingClientRect().height, 0))"
+        """columns => columns.map((column) => [...column.querySelectorAll(".ac-segment")]
+          .reduce((height, segment) => height + segment.getBoundingClientRect().height, 0))"""
     )
     peaks = [estimate("llama-3.1-8b", seq_len=1024 * k, accounting="workshop").peak_bytes for k in range(1, 17)]
     for height, peak in zip(heights, peaks, strict=True):
         assert height / heights[-1] == pytest.approx(peak / peaks[-1], abs=0.01)
+
+
+def test_the_command_says_what_the_view_shows(page: Page, address: str) -> None:
+    page.goto(address + "?model=llama-3.1-70b&seq_len=4096&policy=ffn&accounting=llama&ranks=1")
+    command = shlex.split(page.locator(".ac-command code").inner_text())
+    assert command[0] == "actckpt"
+    answer = subprocess.run([sys.executable, "-m", *command, "--json"], capture_output=True, text=True, check=True)
+    step, view = json.loads(answer.stdout), shown(page)
+    assert view["total"] == step["peak_bytes"]
+    assert {name: view[name] for name in step["activations"]["by_component"]} == step["activations"]["by_component"]
+    assert page.locator(".ac-one-rank").is_hidden()
+    page.locator("input[name=ranks][value='8']").focus()
+    page.keyboard.press("Space")
+    assert page.locator(".ac-one-rank").is_visible()
 
 
 def test_copy_as_command(browser: Browser, address: str) -> None:

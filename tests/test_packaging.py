@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -133,6 +134,8 @@ def test_everything_installed_is_pinned() -> None:
             continue
         seen.add(name)
         distribution = metadata.distribution(name)
+        python = distribution.metadata["Requires-Python"]
+        assert Version("3.11.0") in SpecifierSet(python or ""), f"{name} needs Python {python}"
         assert name in pinned, f"{name} is not in constraints.txt"
         assert pinned[name] == Version(Version(distribution.version).public), f"{name}: run scripts/setup"
         for line in distribution.requires or ():

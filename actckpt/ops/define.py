@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.library import CustomOpDef, custom_op
 from torch.utils.flop_counter import register_flop_formula
 
@@ -27,5 +28,5 @@ def define(
     op = custom_op(f"actckpt::{name}", compute, mutates_args=(), schema=f"({signature}")
     op.register_fake(fake)
     if flops is not None:
-        register_flop_formula(op._opoverload.overloadpacket)(flops)
+        register_flop_formula(getattr(torch.ops.actckpt, name))(flops)
     return op

@@ -6,11 +6,15 @@ import os
 from functools import cache
 from importlib.util import find_spec
 
+import torch
 from torch import Tensor
 
 from actckpt.errors import InputError, unknown
 
 IMPLEMENTATIONS = ("auto", "triton", "reference")
+
+KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+"""The types that the kernels compute in."""
 
 
 @cache
@@ -38,10 +42,26 @@ def check_impl(impl: str, tensor: Tensor) -> None:
                 f"impl is 'triton' and the tensors are on {tensor.device.type!r}: move them to 'cuda', "
                 "set TRITON_INTERPRET=1, or say impl='reference'"
             )
+        if tensor.dtype not in KERNEL_DTYPES:
+            raise InputError(
+                f"impl is 'triton' and the tensors are {tensor.dtype}: it computes in float16, bfloat16 and float32; "
+                "say impl='reference'"
+            )
     elif impl not in IMPLEMENTATIONS:
         raise unknown("impl", impl, IMPLEMENTATIONS)
 
 
 def runs_triton(impl: str, tensor: Tensor) -> bool:
-    """Whether the kernels compute an op on `tensor`; "auto" takes them on a GPU."""
-    return impl == "triton" or (impl == "auto" and tensor.is_cuda and has_triton())
+    """Whether the kernels compute an op on `tensor`; "auto" takes them on a GPU that has tensor cores for bfloat16."""
+    if impl != "auto":
+        return impl == "triton"
+    if not (tensor.is_cuda and tensor.dtype in KERNEL_DTYPES and has_triton()):
+        return False
+    return torch.cuda.get_device_capability(tensor.device) >= (8, 0)
+
+
+def readable(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors as kernels can read them: the interpreter would multiply the bits of bfloat16, so it gets float32."""
+    if not interpreted():
+        return tensors
+    return tuple(x.float() if x.dtype == torch.bfloat16 else x for x in tensors)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.define import define
+from actckpt.ops.implementation import check_impl, runs_triton
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Tensor:
     """`x / sqrt(mean(x²) + eps) * weight` over the last dimension.
 
     The statistics and the division are in float32 (float64 for float64); the quotient is rounded to x's type before it
@@ -26,21 +27,28 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         x: [..., H], any strides.
         weight: [H].
         eps: What is added to the mean square.
+        impl: "triton", "reference", or "auto": Triton on a GPU, the reference elsewhere. An explicit request never
+            falls back.
 
     Returns:
         [..., H] in x's type, contiguous.
 
     Raises:
-        InputError: The weight does not have the size of a row.
+        InputError: The weight does not have the size of a row, or `impl` cannot run on x.
     """
     if weight.shape != x.shape[-1:]:
         raise InputError(
             f"weight has shape {list(weight.shape)}: it must be {list(x.shape[-1:])}, the size of a row of x"
         )
-    return _rms_norm(x, weight, eps)[0]
+    check_impl(impl, x)
+    return _rms_norm(x, weight, eps, impl)[0]
 
 
-def _forward(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _forward(x: Tensor, weight: Tensor, eps: float, impl: str = "auto") -> tuple[Tensor, Tensor]:
+    if runs_triton(impl, x):
+        from actckpt.ops import launch
+
+        return launch.rms_norm(x, weight, eps)
     rows = x.to(_statistics_dtype(x))
     # [..., 1]
     rstd = torch.rsqrt(rows.square().mean(-1, keepdim=True) + eps)
@@ -48,11 +56,15 @@ def _forward(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return output.contiguous(), rstd.squeeze(-1).contiguous()
 
 
-def _forward_fake(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _forward_fake(x: Tensor, weight: Tensor, eps: float, impl: str = "auto") -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=_statistics_dtype(x))
 
 
-def _backward(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
+def _backward(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor, impl: str = "auto") -> tuple[Tensor, Tensor]:
+    if runs_triton(impl, x):
+        from actckpt.ops import launch
+
+        return launch.rms_norm_backward(d_output, x, weight, rstd)
     rstd = rstd.unsqueeze(-1)
     normed = x.to(rstd.dtype) * rstd
     d_output = d_output.to(rstd.dtype)
@@ -63,7 +75,9 @@ def _backward(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor) -> tupl
     return dx.to(x.dtype).contiguous(), dweight.to(weight.dtype)
 
 
-def _backward_fake(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
+def _backward_fake(
+    d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor, impl: str = "auto"
+) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), weight.new_empty(weight.shape)
 
 
@@ -72,7 +86,7 @@ def _statistics_dtype(x: Tensor) -> torch.dtype:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, weight, _ = inputs
+    x, weight, _, ctx.impl = inputs
     _, rstd = output
     ctx.mark_non_differentiable(rstd)
     ctx.set_materialize_grads(False)
@@ -81,16 +95,19 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _gradients(ctx: Any, d_output: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
     if d_output is None:
-        return None, None, None
-    dx, dweight = _rms_norm_backward(d_output, *ctx.saved_tensors)
-    return dx, dweight, None
+        return None, None, None, None
+    dx, dweight = _rms_norm_backward(d_output, *ctx.saved_tensors, ctx.impl)
+    return dx, dweight, None, None
 
 
 _rms_norm = define(
-    "rms_norm(Tensor x, Tensor weight, float eps) -> (Tensor output, Tensor rstd)", _forward, _forward_fake
+    "rms_norm(Tensor x, Tensor weight, float eps, str impl='auto') -> (Tensor output, Tensor rstd)",
+    _forward,
+    _forward_fake,
 )
 _rms_norm_backward = define(
-    "rms_norm_backward(Tensor d_output, Tensor x, Tensor weight, Tensor rstd) -> (Tensor dx, Tensor dweight)",
+    "rms_norm_backward(Tensor d_output, Tensor x, Tensor weight, Tensor rstd, str impl='auto')"
+    " -> (Tensor dx, Tensor dweight)",
     _backward,
     _backward_fake,
 )

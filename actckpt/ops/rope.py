@@ -12,9 +12,10 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.define import define
+from actckpt.ops.implementation import check_impl, runs_triton
 
 
-def rope(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+def rope(q: Tensor, k: Tensor, inv_freq: Tensor, *, impl: str = "auto") -> tuple[Tensor, Tensor]:
     """Rotate the pair (x[i], x[i + D/2]) of every head at position s by the angle `s * inv_freq[i]`.
 
     Positions are 0 to S - 1; the pairing is Hugging Face's ("rotate half"). Sine, cosine and rotation are in float32
@@ -24,12 +25,14 @@ def rope(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
         q: [B, S, n, D], any strides.
         k: [B, S, n_kv, D], of q's type.
         inv_freq: [D / 2] float32, in radians a position. It gets no gradient.
+        impl: "triton", "reference", or "auto": Triton on a GPU, the reference elsewhere. An explicit request never
+            falls back.
 
     Returns:
         q and k rotated: their shapes and types, contiguous.
 
     Raises:
-        InputError: The shapes do not fit together.
+        InputError: The shapes do not fit together, or `impl` cannot run on q.
     """
     if q.dtype != k.dtype or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
         raise InputError(
@@ -38,10 +41,15 @@ def rope(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
         )
     if 2 * inv_freq.numel() != q.shape[-1]:
         raise InputError(f"inv_freq has {inv_freq.numel()} entries: it must have D / 2 = {q.shape[-1] / 2:g}")
-    return _rope(q, k, inv_freq)
+    check_impl(impl, q)
+    return _rope(q, k, inv_freq, impl)
 
 
-def _forward(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(q: Tensor, k: Tensor, inv_freq: Tensor, impl: str = "auto") -> tuple[Tensor, Tensor]:
+    if runs_triton(impl, q):
+        from actckpt.ops import launch
+
+        return launch.rope(q, k, inv_freq)
     wide = torch.promote_types(q.dtype, torch.float32)
     positions = torch.arange(q.shape[1], device=q.device, dtype=wide)
     # [S, 1, D / 2]
@@ -55,19 +63,23 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype).contiguous()
 
 
-def _fake(q: Tensor, k: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+def _fake(q: Tensor, k: Tensor, inv_freq: Tensor, impl: str = "auto") -> tuple[Tensor, Tensor]:
     return q.new_empty(q.shape), k.new_empty(k.shape)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(inputs[2])
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, _, inv_freq, ctx.impl = inputs
+    ctx.save_for_backward(inv_freq)
 
 
-def _gradients(ctx: Any, dq: Tensor, dk: Tensor) -> tuple[Tensor, Tensor, None]:
+def _gradients(ctx: Any, dq: Tensor, dk: Tensor) -> tuple[Tensor | None, ...]:
     (inv_freq,) = ctx.saved_tensors
-    dq, dk = _rope(dq, dk, -inv_freq)
-    return dq, dk, None
+    return *_rope(dq, dk, -inv_freq, ctx.impl), None, None
 
 
-_rope = define("rope(Tensor q, Tensor k, Tensor inv_freq) -> (Tensor q, Tensor k)", _forward, _fake)
+_rope = define(
+    "rope(Tensor q, Tensor k, Tensor inv_freq, str impl='auto') -> (Tensor q, Tensor k)",
+    _forward,
+    _fake,
+)
 _rope.register_autograd(_gradients, setup_context=_setup_context)

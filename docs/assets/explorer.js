@@ -95,6 +95,7 @@
       const overhead = grid.rows[cell(state)[COUNTED.length]][index + 1];
       root.querySelector(".ac-overhead").textContent = `${(100 * overhead).toLocaleString("en-US", one)} %`;
       root.querySelector(".ac-command code").textContent = command(state);
+      root.querySelector(".ac-one-rank").hidden = state.ranks === "1";
       if (root.dataset.chart === "bar") bar(bytes, total);
       else columns(state, index);
       table(state);
@@ -132,8 +133,11 @@
         }
       }
       const line = root.querySelector(".ac-plot .ac-capacity");
-      line.style.bottom = `${(100 * line.dataset.bytes) / full}%`;
-      line.hidden = line.dataset.bytes > full;
+      const card = [...root.querySelectorAll(".ac-fit li")].findLast((item) => item.dataset.bytes <= full);
+      line.hidden = !card;
+      if (!card) return;
+      line.style.bottom = `${(100 * card.dataset.bytes) / full}%`;
+      line.querySelector("b").textContent = card.querySelector("b").textContent;
     }
 
     function roundBelow(bytes) {

@@ -36,9 +36,9 @@ def verdict() -> str:
 def setting() -> str:
     """What was measured, as a sentence."""
     return (
-        f"Every model is measured at S = {SEQ_LEN:,} tokens with flash attention and {N_LAYERS} of its blocks: blocks are "
-        "alike, and that many hold whole periods of every policy. The tests measure other lengths, eager attention and "
-        "full depth."
+        f"Every model is measured at S = {SEQ_LEN:,} tokens with flash attention and {N_LAYERS} of its blocks: blocks "
+        "are alike, and that many hold whole periods of every policy. The tests measure other lengths, eager attention "
+        "and full depth."
     )
 
 
@@ -65,8 +65,9 @@ def terms() -> str:
 def chart() -> str:
     """The chart of both ledgers, policy by policy."""
     pairs = [steps(MODELS[0], policy) for policy in POLICIES]
+    formula, measured = ([pair[side] for pair in pairs] for side in (0, 1))
     return figure.figure(
-        figures.formula_and_measurement(*zip(*pairs, strict=True), PRESETS[MODELS[0]].hidden_size),
+        figures.formula_and_measurement(formula, measured, PRESETS[MODELS[0]].hidden_size),
         name="agreement",
         made_by="actckpt.figures.formula_and_measurement(formula, measured, hidden_size)",
         assumes=f"Llama accounting with flash attention, {text.model_label(MODELS[0])}, S = {SEQ_LEN:,}, bfloat16.",
@@ -105,6 +106,7 @@ def _term_row(formula: Term | None, measured: Term | None) -> str:
 def _table(caption: str, head: tuple[str, ...], rows: str, foot: str = "") -> str:
     columns = "".join(f'<th scope="col">{name}</th>' for name in head)
     return (
-        f'<div class="ac-table" tabindex="0" role="region" aria-label="{caption}"><table class="ac-numbers"><caption>{caption}</caption>'
+        f'<div class="ac-table" tabindex="0" role="region" aria-label="{caption}">'
+        f'<table class="ac-numbers"><caption>{caption}</caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody><tfoot>{foot}</tfoot></table></div>"
     )

@@ -58,12 +58,16 @@ class View:
 def parts_of(step: Step) -> dict[str, Any]:
     """The peak of a step, part by part: what is saved, and the working set on top of it."""
     saved = {**step.by_component(), "logits": step.head.ledger.bytes}
-    states = {name: getattr(step.states, f"{name}_bytes") for name in STATES}
-    return {**states, **saved, "working": step.working_bytes - sum(saved.values())}
+    return {**states_of(step), **saved, "working": step.working_bytes - sum(saved.values())}
+
+
+def states_of(step: Step) -> dict[str, int]:
+    """The training states of one rank."""
+    return {name: getattr(step.states, f"{name}_bytes") for name in STATES}
 
 
 def grid(view: View) -> dict[str, Any]:
-    """Everything that a view can show, in a form that is small: equal rows are stored once, divided by their divisor."""
+    """Everything that a view can show, in a small form: equal rows stand once, divided by what divides them."""
     rows: dict[tuple[Any, ...], int] = {}
 
     def index(row: tuple[Any, ...]) -> int:
@@ -82,7 +86,7 @@ def grid(view: View) -> dict[str, Any]:
         counts = [index(_divided(np.broadcast_to(parts[part], len(view.lengths)).tolist())) for part in COUNTED]
         cells[f"{model}|{accounting}|{policy}"] = [*counts, index((1, *overhead))]
     ranks = {
-        f"{model}|{n}": [parts_of(estimate(model, seq_len=1, accounting="paper", data_parallel=n))[s] for s in STATES]
+        f"{model}|{n}": list(states_of(estimate(model, seq_len=1, accounting="paper", data_parallel=n)).values())
         for model, n in product(view.models, view.ranks)
     }
     return {
@@ -195,8 +199,19 @@ def _note(view: View, name: str) -> str:
     }
     return (
         f'<p class="ac-note" id="{view.name}-{name}-note"><span class="ac-words">{escape(words.get(name, ""))}</span> '
-        '<span class="ac-reason"></span></p>'
+        f'<span class="ac-reason">{escape(_reason(view, name))}</span></p>'
     )
+
+
+def _reason(view: View, name: str) -> str:
+    # why the opening view disables a choice
+    asked = {key: view.opens[key] for key in ("model", "accounting", "policy", "seq_len")}
+    for choice in {"policy": view.policies, "accounting": view.accountings}.get(name, ()):
+        try:
+            estimate(**{**asked, name: choice})
+        except InputError as error:
+            return sentence(str(error))
+    return ""
 
 
 def recomputes(policy: str) -> str:
@@ -237,14 +252,23 @@ def _result(view: View, step: Step) -> Iterator[str]:
         f'<p class="ac-cost">Recomputing adds <strong class="ac-overhead">{text.percent(step.flops.overhead)}</strong> '
         "to the FLOPs of the blocks.</p>"
     )
-    yield ('<p class="ac-command"><code></code><button type="button" class="ac-copy">Copy as command</button></p>')
+    command = (
+        f"actckpt estimate --model {step.model} --seq-len {step.seq_len} --policy {step.policy.name} "
+        f"--accounting {step.accounting}"
+    )
+    yield (
+        f'<p class="ac-command"><code tabindex="0">{command}</code>'
+        '<button type="button" class="ac-copy">Copy as command</button></p>'
+    )
+    hidden = " hidden" if view.opens["ranks"] == 1 else ""
+    yield f'<p class="ac-note ac-one-rank"{hidden}><span>The command keeps all states on one rank.</span></p>'
 
 
 def _bar(parts: dict[str, int], total: int) -> str:
     full = scale([total, *(ACCELERATORS[name].memory_bytes for name in CAPACITIES)])
     lines = "".join(
-        f'<span class="ac-capacity{" ac-far" if n_bytes > FAR * full else ""}" style="left:{100 * n_bytes / full:.4f}%" '
-        f'data-bytes="{n_bytes}"><b>{label}</b></span>'
+        f'<span class="ac-capacity{" ac-far" if n_bytes > FAR * full else ""}" data-bytes="{n_bytes}" '
+        f'style="left:{100 * n_bytes / full:.4f}%"><b>{label}</b></span>'
         for n_bytes, label in _capacities()
     )
     segments = "".join(
@@ -271,7 +295,7 @@ def _columns(view: View) -> str:
     return (
         '<div class="ac-columns" aria-hidden="true"><div class="ac-plot"><span class="ac-gridline" '
         f'style="bottom:{100 * round_below(full) / full:.4f}%"><b>{text.gib(round_below(full), digits=0)}</b></span>'
-        f'{"".join(columns)}<span class="ac-capacity" data-bytes="{n_bytes}" '
+        f'{"".join(columns)}<span class="ac-capacity" '
         f'style="bottom:{100 * n_bytes / full:.4f}%"><b>{label}</b></span></div>'
         '<p class="ac-columns__axis">sequence length, tokens</p></div>'
     )

@@ -25,23 +25,23 @@ def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str
     island = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     return "".join(
         (
-            f'<figure class="ac-figure" id="{name}" role="group" aria-labelledby="{name}-title">',
+            f'<figure class="ac-figure" id="{name}" aria-labelledby="{name}-title">',
             f'<p class="ac-figure__title" id="{name}-title">{escape(message)}</p>',
-            f'<div class="ac-figure__plot" style="min-height:{chart.layout.height}px" role="img" ',
+            f'<div class="ac-figure__plot" style="height:{chart.layout.height}px" role="img" ',
             f'aria-label="{escape(message)}. The numbers are in the table below."></div>',
             f"<figcaption><p>{escape(assumes)} Made by <code>{escape(made_by)}</code>, held by ",
             f'<a href="@/tests/#{file}"><code>{function}</code></a>.</p></figcaption>',
-            f'<details class="ac-data"><summary>The numbers</summary>{table(chart)}</details>',
+            f'<details class="ac-data"><summary>The numbers</summary>{table(chart, message)}</details>',
             f'<script type="application/json">{island}</script>',
             "</figure>",
         )
     )
 
 
-def table(chart: go.Figure) -> str:
+def table(chart: go.Figure, name: str) -> str:
     """The numbers of a figure: a row for each place on the shared axis, a column for each trace."""
     across = any(trace.orientation == "h" for trace in chart.data if trace.type == "bar")
-    places = [list(trace.y if across else trace.x) for trace in chart.data][0]
+    places = chart.data[0].y if across else chart.data[0].x
     axis = (chart.layout.yaxis if across else chart.layout.xaxis).title.text or "policy"
     unit = (chart.layout.xaxis if across else chart.layout.yaxis).title.text
     head = "".join(f'<th scope="col">{escape(trace.name)}</th>' for trace in chart.data)
@@ -54,7 +54,7 @@ def table(chart: go.Figure) -> str:
     caption = unit.removesuffix(" (logarithmic)")
     corner = axis.removesuffix(" (logarithmic)")
     return (
-        f'<div class="ac-table" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="ac-numbers">'
+        f'<div class="ac-table" tabindex="0" role="region" aria-label="{escape(name)}"><table class="ac-numbers">'
         f'<caption>{escape(caption)}</caption><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, overload
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention import registration
+from actckpt.ops.attention.config import HEAD_DIMS
 from actckpt.ops.implementation import check_impl
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -62,9 +64,9 @@ def flash_attention(
         v: As k.
         causal: Whether query i sees keys j <= i + S_k - S_q alone: the mask is aligned to the end, so that the last
             query sees every key. A query that sees none gives 0.
-        scale: What the scores are multiplied by; 1 / sqrt(D) by default.
-        impl: "triton", "reference", or "auto": Triton on a GPU where it can, the reference elsewhere. An explicit
-            request never falls back.
+        scale: What the scores are multiplied by, more than 0; 1 / sqrt(D) by default.
+        impl: "triton", "reference", or "auto": Triton for float16, bfloat16 and float32 on a GPU with D one of 16, 32,
+            64, 80, 96, 128, 192, 256; the reference for all else. An explicit request never falls back.
         return_lse: Whether to return lse too.
 
     Returns:
@@ -78,13 +80,21 @@ def flash_attention(
     if not q.is_meta and torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = (x if x.dtype == torch.float64 else x.to(dtype) for x in (q, k, v))
-    _check(q, k, v)
+    _check_tensors(q, k, v)
     check_impl(impl, q)
-    output, lse = registration.flash_attention(q, k, v, causal, q.shape[-1] ** -0.5 if scale is None else scale, impl)
+    if impl == "triton" and q.shape[-1] not in HEAD_DIMS:
+        raise InputError(
+            f"the head dimension is {q.shape[-1]}: with impl='triton' it must be one of "
+            f"{', '.join(map(str, HEAD_DIMS))}; impl='reference' takes any"
+        )
+    scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
+    if not 0 < scale < math.inf:
+        raise InputError(f"scale is {scale}: it must be a number above 0")
+    output, lse = registration.flash_attention(q, k, v, causal, scale, impl)
     return (output, lse) if return_lse else output
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
+def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
     shapes = f"q is {list(q.shape)}, k is {list(k.shape)} and v is {list(v.shape)}"
     if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
         raise InputError(f"{shapes}: they must be [B, n, S_q, D] and twice [B, n_kv, S_k, D]")

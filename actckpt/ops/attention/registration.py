@@ -1,18 +1,21 @@
 """`torch.ops.actckpt.flash_attention` and its backward: what PyTorch knows of them, whatever computes them.
 
 Checkpointing policies, FlopCounterMode, meta tensors and torch.compile see these two ops. A second set of kernels is
-one more branch in `_forward` and `_backward`, and changes nothing else.
+one more module with the `forward` and `backward` of `reference.py`, and one more line in `_implementation`.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from actckpt.ops.attention import reference
+from actckpt.ops.attention.config import HEAD_DIMS
 from actckpt.ops.define import define
+from actckpt.ops.implementation import runs_triton
 
 Gradients = tuple[Tensor, Tensor, Tensor]
 
@@ -47,8 +50,19 @@ def backward_flops(
     return forward_flops(q, k, v, causal) // 2 * 5
 
 
+def _implementation(impl: str, q: Tensor) -> ModuleType:
+    """The module whose `forward` and `backward` run. An explicit `impl` was checked by the public function."""
+    if runs_triton(impl, q) and (impl == "triton" or q.shape[-1] in HEAD_DIMS):
+        # triton is imported where it is needed
+        from actckpt.ops.attention import launch
+
+        return launch
+    return reference
+
+
 def _forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str = "auto") -> tuple[Tensor, Tensor]:
-    return reference.forward(q, k, v, causal, scale)
+    output, lse = _implementation(impl, q).forward(q, k, v, causal, scale)
+    return output, lse
 
 
 def _forward_fake(
@@ -60,7 +74,8 @@ def _forward_fake(
 def _backward(
     do: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, causal: bool, scale: float, impl: str = "auto"
 ) -> Gradients:
-    return reference.backward(do, q, k, v, o, lse, causal, scale)
+    dq, dk, dv = _implementation(impl, q).backward(do, q, k, v, o, lse, causal, scale)
+    return dq, dk, dv
 
 
 def _backward_fake(

@@ -1,0 +1,33 @@
+"""The kernels of RMSNorm, SwiGLU and RoPE without a GPU: run by Triton's interpreter, compiled for three GPUs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from kernels.interpreter import run_interpreted
+
+
+def test_in_the_interpreter():
+    run_interpreted("interpreted_ops.py")
+
+
+@pytest.mark.parametrize("architecture", [80, 90, 100])
+def test_compiles(architecture):
+    from kernels.compile_kernels import SHARED_MEMORY, recorded
+
+    from actckpt.ops import kernels, launch
+
+    meta = torch.empty(2, 64, 4096, dtype=torch.bfloat16, device="meta")
+    heads = meta.unflatten(-1, (32, 128))
+    with recorded(kernels) as calls:
+        _, rstd = launch.rms_norm(meta, meta[0, 0], 1e-5)
+        launch.rms_norm_backward(meta, meta, meta[0, 0], rstd)
+        launch.rms_norm(heads, heads[0, 0, 0], 1e-5)
+        launch.swiglu_backward(meta, meta, launch.swiglu(meta, meta))
+        launch.rope(heads, heads, torch.empty(64, device="meta"))
+    assert len({call.kernel.__name__ for call in calls}) == 5
+    for call in calls:
+        assert call.compile(architecture).metadata.shared <= SHARED_MEMORY[architecture]
