@@ -13,6 +13,9 @@ from actckpt.ledger import Count
 
 ATTENTIONS = ("flash", "eager")
 
+# beyond any use, and small enough for a float to hold the square of it times the sizes of a model
+MAX_COUNT = 2**62
+
 
 def checked_attention(attention: str) -> str:
     """A kind of attention.
@@ -47,7 +50,7 @@ def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
     """S as a Python int, or as an array of Python ints: arithmetic with them is exact however large it gets.
 
     Raises:
-        InputError: It is not whole, below 1, or longer than a sliding window of the model.
+        InputError: It is not whole, below 1, beyond `MAX_COUNT`, or longer than a sliding window of the model.
     """
     try:
         lengths = np.vectorize(operator.index, otypes=[object])(np.asarray(seq_len, dtype=object))
@@ -55,6 +58,8 @@ def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
         raise InputError(f"seq_len is {seq_len!r}: it must be a whole number, or an array of them") from error
     if not lengths.size or lengths.min() < 1:
         raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
+    if lengths.max() > MAX_COUNT:
+        raise InputError(f"seq_len is {seq_len!r}: it must be at most {MAX_COUNT}")
     if config.sliding_window and lengths.max() > config.sliding_window:
         raise InputError(
             f"{config.name}: its sliding window of {config.sliding_window} tokens is not modelled: "
@@ -66,4 +71,6 @@ def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
 def _positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
+    if value > MAX_COUNT:
+        raise InputError(f"{name} is {value!r}: it must be at most {MAX_COUNT}")
     return int(value)

@@ -110,7 +110,7 @@ def _step(options: argparse.Namespace) -> Step:
         "batch_size": options.batch_size,
         "policy": options.policy,
     }
-    if options.attention:
+    if options.attention is not None:
         chosen["attention"] = options.attention
     if options.command == "estimate":
         return estimate(config, accounting=options.accounting, **chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class ModelConfig:
     sliding_window: int | None = None
 
     def __post_init__(self) -> None:
-        for size in _SIZES:
+        for size in (*_SIZES, *(() if self.sliding_window is None else ("sliding_window",))):
             value = getattr(self, size)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{self.name}: {size} is {value!r}: it must be a whole number of at least 1")
@@ -129,7 +130,7 @@ class ModelConfig:
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read {str(path)!r}: {error.strerror}: give a config.json") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{str(path)!r} is not JSON ({error}): give a Hugging Face config.json") from error
         if not isinstance(content, dict):
             raise InputError(f"{str(path)!r} holds a JSON {type(content).__name__}: a config.json holds an object")
@@ -142,6 +143,8 @@ _HF_DENSE = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def _from_mapping(content: Mapping[str, Any], name: str) -> ModelConfig:
+    # an error that starts with the name is one line
+    name = " ".join(name.split())
     model_type = content.get("model_type")
     experts = [key for key in content if "expert" in key and content[key]]
     if experts or "moe" in str(model_type) or model_type == "mixtral":
@@ -165,6 +168,9 @@ def _from_mapping(content: Mapping[str, Any], name: str) -> ModelConfig:
         raise InputError(f"{name}: config.json lacks {error}: it must state every size of the model") from error
     head_dim = content.get("head_dim") or _head_dim(name, hidden_size, n_heads)
     rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
+    if not isinstance(rope, Mapping):
+        raise InputError(f"{name}: the rope parameters are {rope!r}: they must be an object, or null")
+    theta = next((source for source in (rope, content) if source.get("rope_theta")), {"rope_theta": 10_000.0})
     return ModelConfig(
         name=name,
         hidden_size=hidden_size,
@@ -177,11 +183,18 @@ def _from_mapping(content: Mapping[str, Any], name: str) -> ModelConfig:
         tied_embeddings=bool(content.get("tie_word_embeddings", False)),
         qkv_bias=model_type == "qwen2",
         qk_norm=model_type == "qwen3",
-        rope_theta=float(rope.get("rope_theta") or content.get("rope_theta") or 10_000.0),
+        rope_theta=_positive_number(name, theta, "rope_theta"),
         rope_scaling=_rope_scaling(name, rope),
-        norm_eps=float(content.get("rms_norm_eps", 1e-6)),
+        norm_eps=_positive_number(name, {"rms_norm_eps": 1e-6, **content}, "rms_norm_eps"),
         sliding_window=_sliding_window(content),
     )
+
+
+def _positive_number(name: str, content: Mapping[str, Any], key: str) -> float:
+    value = content.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise InputError(f"{name}: {key} is {value!r}: it must be a positive number")
+    return float(value)
 
 
 def _head_dim(name: str, hidden_size: Any, n_heads: Any) -> int:
@@ -200,10 +213,10 @@ def _rope_scaling(name: str, rope: Mapping[str, Any]) -> RopeScaling | None:
     if kind != "llama3":
         raise InputError(f"{name}: rope scaling {kind!r} is not modelled: known are default, llama3")
     return RopeScaling(
-        factor=float(rope["factor"]),
-        low_freq_factor=float(rope["low_freq_factor"]),
-        high_freq_factor=float(rope["high_freq_factor"]),
-        original_max_position=int(rope["original_max_position_embeddings"]),
+        factor=_positive_number(name, rope, "factor"),
+        low_freq_factor=_positive_number(name, rope, "low_freq_factor"),
+        high_freq_factor=_positive_number(name, rope, "high_freq_factor"),
+        original_max_position=int(_positive_number(name, rope, "original_max_position_embeddings")),
     )
 
 

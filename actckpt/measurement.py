@@ -52,6 +52,9 @@ def measure(
     s, b = checked_seq_len(config, seq_len), checked_batch_size(batch_size)
     if not isinstance(s, int):
         raise InputError(f"seq_len is {seq_len!r}: a measurement takes one length at a time")
+    largest = 4 * b * s * max(config.n_heads * s, config.ffn_size, config.vocab_size)
+    if largest >= 2**63:
+        raise InputError(f"seq_len is {s} and batch_size {b}: a tensor of {largest:.1e} bytes is too large to measure")
     with torch.device(device):
         llama = apply(Llama(config, checked_attention(attention)).to(torch.bfloat16), policy)
         tokens, targets = torch.zeros(2, b, s, dtype=torch.int64)

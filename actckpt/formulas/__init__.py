@@ -66,7 +66,7 @@ def estimate(
     if (name := "every_N" if policy.every > 1 else policy.name) not in accounting_policies(accounting):
         have = ", ".join(accounting_policies(accounting))
         raise InputError(f"the {accounting} accounting has no policy {name!r}: it has {have}")
-    attention = checked_attention(attention or ("flash" if accounting == "llama" else "eager"))
+    attention = checked_attention(("flash" if accounting == "llama" else "eager") if attention is None else attention)
     if attention == "flash" and accounting != "llama":
         raise InputError(f"the {accounting} accounting has no flash attention: it has eager")
     lengths, batch_size = checked_seq_len(config, seq_len), checked_batch_size(batch_size)

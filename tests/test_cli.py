@@ -1,0 +1,256 @@
+"""The command line: its JSON object, its tables, and one line for whatever is wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, PRESETS, estimate
+from actckpt.cli import main
+from actckpt.formulas import accounting_policies
+
+ESTIMATE = ["estimate", "--model", "llama-3.1-8b", "--seq-len", "4096"]
+MEASURE = ["measure", "--model", "llama-3.2-1b", "--seq-len", "64"]
+HF = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "intermediate_size": 96,
+    "vocab_size": 50,
+}
+KEYS = {
+    "model": str,
+    "seq_len": int,
+    "batch_size": int,
+    "accounting": str,
+    "attention": str,
+    "policy": str,
+    "activations": {
+        "per_layer_bytes": int,
+        "total_bytes": int,
+        "by_component": {"attention": int, "ffn": int, "norm": int, "checkpoint": int},
+        "terms": [{"name": str, "component": str, "bytes": int, "shape": [int], "dtype": str}],
+    },
+    "head": {"saved_bytes": int, "flops": int},
+    "states": {"parameters_bytes": int, "gradients_bytes": int, "optimizer_bytes": int},
+    "peak_bytes": int,
+    "flops": {"forward": int, "backward": int, "recompute": int, "overhead": float},
+}
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command that works prints."""
+    status = main(list(arguments))
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return out
+
+
+def refuse(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a command prints that does not work."""
+    try:
+        status = main(list(arguments))
+    except SystemExit as leaving:
+        status = leaving.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+def check_form(found: Any, form: Any, at: str = "") -> None:
+    """`found` has the keys of `form`, in that order, and values of its types."""
+    if isinstance(form, dict):
+        assert list(found) == list(form), at
+        for key, inner in form.items():
+            check_form(found[key], inner, f"{at}.{key}")
+    elif isinstance(form, list):
+        assert isinstance(found, list), at
+        for entry in found:
+            check_form(entry, form[0], f"{at}[]")
+    else:
+        assert type(found) is form, at
+
+
+# Answers
+
+
+@pytest.mark.parametrize("accounting", ACCOUNTINGS)
+def test_estimate_prints_the_object_of_the_design(accounting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in accounting_policies(accounting):
+        policy = name.replace("N", "3")
+        out = run(*ESTIMATE, "--policy", policy, "--accounting", accounting, "--json", capsys=capsys)
+        found = json.loads(out)
+        check_form(found, KEYS)
+        assert found == estimate("llama-3.1-8b", seq_len=4096, policy=policy, accounting=accounting).to_dict()
+        activations = found["activations"]
+        assert sum(activations["by_component"].values()) == activations["total_bytes"]
+        assert sum(term["bytes"] for term in activations["terms"]) == activations["per_layer_bytes"]
+        flops = found["flops"]
+        assert flops["overhead"] == flops["recompute"] / (flops["forward"] + flops["backward"])
+
+
+def test_a_key_that_is_missing_is_noticed() -> None:
+    step = estimate("llama-3.1-8b", seq_len=64).to_dict()
+    del step["head"]["flops"]
+    with pytest.raises(AssertionError, match="head"):
+        check_form(step, KEYS)
+
+
+@pytest.mark.parametrize("attention", ["flash", "eager"])
+@pytest.mark.parametrize("policy", ["none", "save_attention", "every_2"])
+def test_measure_prints_the_same_object_as_estimate(
+    policy: str, attention: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--batch-size", "2", "--policy", policy, "--attention", attention, "--json")
+    measured = json.loads(run(*MEASURE, *options, capsys=capsys))
+    check_form(measured, KEYS)
+    estimated = json.loads(run("estimate", *MEASURE[1:], *options, capsys=capsys))
+    assert measured["accounting"] == "measured"
+    assert {**measured, "accounting": "llama"} == estimated
+
+
+@pytest.mark.parametrize(("accounting", "gib"), [("workshop", "2,696"), ("paper", "1,348")])
+def test_a_person_reads_2696_and_1348_gib(accounting: str, gib: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run("estimate", "--model", "llama-3.1-8b", "--seq-len", "16384", "--accounting", accounting, capsys=capsys)
+    assert re.search(rf"All 32 blocks keep {gib}(\.0)? GiB", out)
+
+
+@pytest.mark.parametrize("command", [ESTIMATE, MEASURE], ids=["estimate", "measure"])
+def test_a_person_reads_every_term_and_every_sum(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(*command, "--policy", "both", capsys=capsys)
+    step = json.loads(run(*command, "--policy", "both", "--json", capsys=capsys))
+    for term in step["activations"]["terms"]:
+        assert re.search(rf"^ *{re.escape(term['name'])} .*{term['component']}.*{term['dtype']}", out, re.M)
+    for word in ("checkpoint", "peak", "parameters", "optimizer", "recompute", "overhead", "GiB", step["model"]):
+        assert word in out
+    assert f"{step['flops']['overhead']:.1%}" in out
+    assert max(map(len, out.splitlines())) <= 120
+    assert not any(line != line.rstrip() for line in out.splitlines())
+
+
+def test_hf_config_takes_a_file_or_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(HF))
+    for command in ("estimate", "measure"):
+        found = [
+            json.loads(run(command, "--hf-config", str(path), "--seq-len", "32", "--json", capsys=capsys))
+            for path in (file, tmp_path)
+        ]
+        assert found[0] == found[1]
+        assert found[0]["states"]["parameters_bytes"] == 4 * (2 * 64 * 50 + 2 * (4 * 64**2 + 3 * 64 * 96 + 128) + 64)
+
+
+@pytest.mark.parametrize(
+    ("command", "names"), [("models", PRESETS), ("policies", POLICIES), ("accelerators", ACCELERATORS)]
+)
+def test_the_lists_name_everything(command: str, names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(run(command, "--json", capsys=capsys))
+    assert [row["name"] for row in rows] == list(names)
+    table = run(command, capsys=capsys)
+    for name, entry in names.items():
+        assert name in table or entry.label in table
+
+
+@pytest.mark.parametrize("program", [["-m", "actckpt"]])
+def test_python_m_actckpt_is_the_command_line(program: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    done = subprocess.run([sys.executable, *program, *ESTIMATE, "--json"], capture_output=True, text=True, check=True)
+    assert done.stdout == run(*ESTIMATE, "--json", capsys=capsys)
+    failed = subprocess.run([sys.executable, *program, "estimate"], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1)
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ([], ("COMMAND",)),
+        (["estimat"], ("'estimat'", "'estimate'")),
+        ([*ESTIMATE, "--modle", "x"], ("--modle",)),
+        ([*ESTIMATE, "--policy"], ("--policy",)),
+        (["estimate", "--model", "llama-3.1-8b"], ("--seq-len",)),
+        (["estimate", "--seq-len", "8"], ("--model", "--hf-config")),
+        ([*ESTIMATE, "--hf-config", "x.json"], ("--model", "--hf-config")),
+        (["estimate", "--model", "llama-3.1-8", "--seq-len", "8"], ("'llama-3.1-8'", "'llama-3.1-8b'", "gpt-22b")),
+        (["estimate", "--model", "", "--seq-len", "8"], ("''", "llama-3.1-8b")),
+        ([*ESTIMATE, "--policy", "fulll"], ("'fulll'", "'full'", "save_attention", "every_N")),
+        ([*ESTIMATE, "--policy", "every_1"], ("'every_1'", "'full'")),
+        ([*ESTIMATE, "--accounting", "papers"], ("'papers'", "'paper'", "workshop", "llama")),
+        ([*ESTIMATE, "--attention", "flsh"], ("'flsh'", "'flash'", "eager")),
+        ([*ESTIMATE, "--attention", ""], ("''", "flash", "eager")),
+        ([*ESTIMATE[:-1], "0"], ("seq_len is 0", "at least 1")),
+        ([*ESTIMATE[:-1], "-4"], ("-4", "at least 1")),
+        ([*ESTIMATE[:-1], "4k"], ("'4k'", "whole number")),
+        ([*ESTIMATE[:-1], "4096.0"], ("'4096.0'", "whole number")),
+        ([*ESTIMATE[:-1], ""], ("''", "whole number")),
+        ([*ESTIMATE[:-1], "1\n2"], ("whole number",)),
+        ([*ESTIMATE, "--batch-size", "0"], ("batch_size is 0", "at least 1")),
+        ([*ESTIMATE, "--batch-size", "two"], ("'two'", "whole number")),
+        ([*ESTIMATE, "--accounting", "workshop", "--policy", "full"], ("workshop", "'full'", "none, attention")),
+        ([*ESTIMATE, "--accounting", "paper", "--policy", "pointwise"], ("paper", "'pointwise'", "core_attention")),
+        ([*ESTIMATE, "--accounting", "workshop", "--attention", "flash"], ("workshop", "flash", "eager")),
+        (["estimate", "--model", "gpt-22b", "--seq-len", "8"], ("'gpt-22b'", "paper")),
+        (["measure", "--model", "gpt-22b", "--seq-len", "8"], ("'gpt-22b'", "Llama")),
+        ([*MEASURE, "--accounting", "llama"], ("--accounting",)),
+        ([*MEASURE[:-1], "0"], ("seq_len is 0", "at least 1")),
+        ([*MEASURE, "--policy", "a\nb"], ("unknown policy", "full")),
+        (["measure", "--model", "llama-3.2-1b", "--seq-len", "1" + "0" * 30], ("seq_len",)),
+        ([*ESTIMATE[:-1], "1" + "0" * 200, "--attention", "eager"], ("seq_len",)),
+        (["models", "--model", "x"], ("--model",)),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(
+    options: list[str], parts: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    err = refuse(*options, capsys=capsys)
+    for part in parts:
+        assert part in err
+
+
+@pytest.mark.parametrize("command", ["estimate", "measure"])
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[1, 2]", "an object"),
+        ('"llama"', "an object"),
+        ("{}", "known are llama, mistral, qwen2, qwen3"),
+        (json.dumps(HF | {"model_type": "gemma2"}), "'gemma2' is not modelled"),
+        (json.dumps(HF | {"model_type": "mixtral"}), "mixture of experts"),
+        (json.dumps({k: v for k, v in HF.items() if k != "hidden_size"}), "hidden_size"),
+        (json.dumps(HF | {"num_attention_heads": 5}), "does not divide into 5 heads"),
+        (json.dumps(HF | {"num_key_value_heads": 3}), "4 heads do not divide into 3 key/value heads"),
+        (json.dumps(HF | {"hidden_size": "64"}), "'64'"),
+        (json.dumps(HF | {"model_type": "mistral", "sliding_window": 16}), "sliding window of 16"),
+    ],
+)
+def test_a_wrong_config_json_is_refused_in_one_line(
+    command: str, content: str, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(content)
+    assert part in refuse(command, "--hf-config", str(file), "--seq-len", "32", capsys=capsys)
+
+
+def test_a_config_json_that_is_not_there_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path, tmp_path / "none.json"):
+        err = refuse("estimate", "--hf-config", str(path), "--seq-len", "32", capsys=capsys)
+        assert "No such file" in err
+        assert str(path) in err
+    (tmp_path / "weights.bin").write_bytes(bytes(range(256)))
+    assert "not JSON" in refuse(
+        "estimate", "--hf-config", str(tmp_path / "weights.bin"), "--seq-len", "32", capsys=capsys
+    )

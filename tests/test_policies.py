@@ -1,0 +1,352 @@
+"""A policy changes what is kept and what is computed again, and not one bit of an output or a gradient."""
+
+import copy
+import io
+import pickle
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from actckpt import POLICIES, InputError, Llama, LlamaBlock, ModelConfig, apply
+from actckpt.checkpointing import KEPT_OPS
+from actckpt.policy import REGIONS, get_policy
+
+CONFIG = ModelConfig("tiny", 24, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=4, ffn_size=40, vocab_size=31)
+TOKENS = torch.tensor([[1, 5, 2, 30, 7, 0, 9], [4, 4, 8, 16, 3, 2, 1]])
+CHECKPOINTING = [name for name in POLICIES if name != "none"]
+ATTENTIONS = ("flash", "eager")
+
+
+@pytest.fixture(autouse=True)
+def _repeatable() -> Iterator[None]:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch._dynamo.reset()
+
+
+class DropoutBlock(LlamaBlock):
+    """Drops something in every region that a policy can checkpoint."""
+
+    def core_attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.dropout(super().core_attention(q, k, v), 0.25)
+
+    def attend(self, x: Tensor) -> Tensor:
+        return F.dropout(super().attend(x), 0.25)
+
+    def gate_and_up(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = super().gate_and_up(x)
+        return F.dropout(gate, 0.25), F.dropout(up, 0.25)
+
+    def swiglu_and_down(self, gate: Tensor, up: Tensor) -> Tensor:
+        return F.dropout(super().swiglu_and_down(gate, F.dropout(up, 0.25)), 0.25)
+
+
+def build(attention: str = "flash", config: ModelConfig = CONFIG, block: type[LlamaBlock] = LlamaBlock) -> Llama:
+    torch.manual_seed(1)
+    model = Llama(config, attention)
+    for layer in model.layers:
+        layer.__class__ = block
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def train(model: nn.Module, **autocast: Any) -> list[Tensor]:
+    """The logits and every parameter's gradient of one step; the same random numbers in every call."""
+    torch.manual_seed(2)
+    model.zero_grad()
+    with torch.autocast("cpu", enabled=bool(autocast), **autocast):
+        logits = model(TOKENS)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), TOKENS.flip(0).flatten())
+    loss.backward()
+    return [logits.detach().clone(), *(parameter.grad.clone() for parameter in model.parameters())]
+
+
+def check_same(found: list[Tensor], expected: list[Tensor]) -> None:
+    """Equal bit for bit."""
+    assert len(found) == len(expected)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)), "not bit for bit"
+    assert all(tensor.abs().sum() > 0 for tensor in expected)
+
+
+class CountOps(TorchDispatchMode):
+    """How often each op ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran: Counter[Any] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.ran[func] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def forward_ops(model: nn.Module, op: Any) -> int:
+    with CountOps() as counter:
+        train(model)
+    return counter.ran[op]
+
+
+# The same bits
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("policy", CHECKPOINTING)
+def test_outputs_and_gradients_are_those_of_none_bit_for_bit(policy: str, attention: str) -> None:
+    model = build(attention)
+    expected = train(model)
+    check_same(train(apply(model, policy)), expected)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("policy", CHECKPOINTING)
+def test_dropout_inside_a_region_drops_the_same_elements_again(policy: str, attention: str) -> None:
+    model = build(attention, block=DropoutBlock)
+    expected = train(model)
+    assert not torch.equal(expected[0], train(build(attention))[0])
+    check_same(train(apply(model, policy)), expected)
+
+
+def test_a_checkpoint_that_draws_other_random_numbers_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from actckpt import checkpointing
+
+    def forgetful(*args: Any, preserve_rng_state: bool, **options: Any) -> Any:
+        return torch.utils.checkpoint.checkpoint(*args, preserve_rng_state=False, **options)
+
+    model = build(block=DropoutBlock)
+    expected = train(model)
+    monkeypatch.setattr(checkpointing, "checkpoint", forgetful)
+    with pytest.raises(AssertionError, match="not bit for bit"):
+        check_same(train(apply(model, "ffn")), expected)
+
+
+def test_every_2_with_three_blocks_checkpoints_the_second() -> None:
+    model = build(config=replace(CONFIG, n_layers=3))
+    expected = train(model)
+    apply(model, "every_2")
+    assert [set(vars(block)) & set(REGIONS) for block in model.layers] == [set(), {"forward"}, set()]
+    check_same(train(model), expected)
+
+
+@pytest.mark.parametrize("policy", ["full", "both", "save_attention", "pointwise"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(CONFIG, qkv_bias=True, n_layers=1),
+        replace(CONFIG, qk_norm=True, head_dim=6, n_layers=1, tied_embeddings=True),
+    ],
+    ids=["bias", "normalised and tied"],
+)
+def test_other_blocks_keep_their_bits_too(config: ModelConfig, policy: str) -> None:
+    for attention in ATTENTIONS:
+        model = build(attention, config)
+        expected = train(model)
+        check_same(train(apply(model, policy)), expected)
+
+
+@pytest.mark.parametrize("policy", ["full", "both", "save_attention", "pointwise"])
+def test_autocast_is_recomputed_as_autocast(policy: str) -> None:
+    model = build()
+    # A selective policy brings a dispatch mode, and under any dispatch mode the CPU rounds a bfloat16 projection
+    # otherwise: both run under one.
+    with CountOps():
+        expected = train(model, dtype=torch.bfloat16)
+        assert expected[0].dtype == torch.bfloat16
+        check_same(train(apply(model, policy), dtype=torch.bfloat16), expected)
+
+
+def test_without_gradients_a_policy_runs_the_same_forward_pass() -> None:
+    model = build()
+    with torch.no_grad():
+        expected = model(TOKENS)
+        for policy in CHECKPOINTING:
+            assert torch.equal(apply(model, policy)(TOKENS), expected)
+
+
+# What apply does to a model
+
+
+@pytest.mark.parametrize("policy", CHECKPOINTING)
+def test_applying_twice_checkpoints_once(policy: str) -> None:
+    model = apply(build(), policy)
+    once = forward_ops(model, torch.ops.aten.mm.default)
+    assert forward_ops(apply(model, policy), torch.ops.aten.mm.default) == once
+
+
+def test_a_policy_replaces_the_one_before() -> None:
+    model = build()
+    expected = {}
+    for policy in POLICIES:
+        expected[policy] = forward_ops(apply(build(), policy), torch.ops.aten.mm.default)
+    for policy in (*POLICIES, *reversed(POLICIES)):
+        assert forward_ops(apply(model, policy), torch.ops.aten.mm.default) == expected[policy]
+
+
+def test_none_restores_the_model() -> None:
+    model = build()
+    before = [set(vars(block)) for block in model.layers]
+    expected = train(model)
+    for policy in CHECKPOINTING:
+        apply(model, policy)
+    apply(model, "none")
+    assert [set(vars(block)) for block in model.layers] == before
+    assert forward_ops(model, torch.ops.actckpt.flash_attention.default) == CONFIG.n_layers
+    check_same(train(model), expected)
+
+
+@pytest.mark.parametrize("policy", CHECKPOINTING)
+def test_modules_and_parameters_keep_their_names(policy: str) -> None:
+    model = build()
+    modules, parameters = [name for name, _ in model.named_modules()], list(model.state_dict())
+    assert apply(model, policy) is model
+    assert [name for name, _ in model.named_modules()] == modules
+    assert list(model.state_dict()) == parameters
+    build().load_state_dict(model.state_dict(), strict=True)
+
+
+def test_hooks_of_a_block_run_once_for_each_forward_pass_of_the_user() -> None:
+    model, calls = apply(build(), "full"), []
+    model.layers[0].register_forward_hook(lambda *_: calls.append(1))
+    train(model)
+    assert len(calls) == 1
+
+
+def pickled(model: Llama) -> Llama:
+    return pickle.loads(pickle.dumps(model))
+
+
+def saved_and_loaded(model: Llama) -> Llama:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled, saved_and_loaded])
+@pytest.mark.parametrize("policy", CHECKPOINTING)
+def test_a_copy_of_a_model_uses_its_own_parameters(policy: str, duplicate: Any) -> None:
+    original = apply(build(), policy)
+    expected = train(original)
+    copied = duplicate(original)
+    check_same(train(copied), expected)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert not copied(TOKENS).any()
+    check_same(train(original), expected)
+    # and it is checkpointed as the original is
+    mm = torch.ops.aten.mm.default
+    assert forward_ops(copied, mm) == forward_ops(original, mm)
+    assert not any(set(vars(block)) & set(REGIONS) for block in apply(copied, "none").layers)
+
+
+def test_a_block_alone_can_be_checkpointed() -> None:
+    block = LlamaBlock(CONFIG)
+    x = torch.randn(2, 7, 24)
+    expected = block(x)
+    assert torch.equal(apply(block, "full")(x), expected)
+    assert "forward" in vars(block)
+
+
+@pytest.mark.parametrize(
+    ("model", "policy", "message"),
+    [
+        (nn.Linear(2, 2), "full", "Linear has no LlamaBlock in it: apply() checkpoints actckpt's own blocks"),
+        (nn.Linear(2, 2), "none", "Linear has no LlamaBlock in it"),
+        (LlamaBlock(CONFIG), "ful", "unknown policy 'ful': did you mean 'full'?"),
+        (LlamaBlock(CONFIG), "every_1", "its name is 'full'"),
+    ],
+)
+def test_what_cannot_be_applied_is_refused(model: nn.Module, policy: str, message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        apply(model, policy)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+# What is computed again
+
+
+def test_selective_policies_match_overloads() -> None:
+    kinds = {kind for policy in POLICIES.values() for region in policy.regions for kind in region.keeps}
+    assert kinds <= set(KEPT_OPS)
+    for ops in KEPT_OPS.values():
+        assert ops
+        # a packet would match nothing, and say nothing
+        assert all(isinstance(op, torch._ops.OpOverload) for op in ops)
+
+
+def test_a_packet_in_the_place_of_an_overload_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    packets = tuple(op.overloadpacket for op in KEPT_OPS["flash"])
+    monkeypatch.setitem(KEPT_OPS, "flash", packets)
+    with pytest.raises(AssertionError):
+        test_selective_policies_match_overloads()
+
+
+@pytest.mark.parametrize(
+    ("policy", "runs"),
+    [
+        ("none", 1),
+        ("attention", 2),
+        ("ffn", 1),
+        ("both", 2),
+        ("full", 2),
+        ("core_attention", 2),
+        ("save_attention", 1),
+        ("pointwise", 1),
+    ],
+)
+def test_how_often_the_attention_op_runs_forward(policy: str, runs: int) -> None:
+    model = apply(build(), policy)
+    assert forward_ops(model, torch.ops.actckpt.flash_attention.default) == runs * CONFIG.n_layers
+    assert forward_ops(model, torch.ops.actckpt.flash_attention_backward.default) == CONFIG.n_layers
+
+
+@pytest.mark.parametrize(
+    ("policy", "again"),
+    # of a block's seven projections, those that run again: the last of a region does not
+    [
+        ("none", 0),
+        ("attention", 3),
+        ("ffn", 2),
+        ("both", 5),
+        ("full", 6),
+        ("core_attention", 0),
+        ("pointwise", 0),
+        ("save_attention", 6),
+    ],
+)
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_how_many_projections_run_again(policy: str, again: int, attention: str) -> None:
+    mm = torch.ops.aten.mm.default
+    none = forward_ops(build(attention), mm)
+    assert forward_ops(apply(build(attention), policy), mm) - none == again * CONFIG.n_layers
+
+
+def test_every_n_runs_one_block_of_n_again() -> None:
+    flash = torch.ops.actckpt.flash_attention.default
+    again = [forward_ops(apply(build(), f"every_{n}"), flash) - CONFIG.n_layers for n in range(2, 6)]
+    assert again == [2, 1, 1, 0]
+    assert get_policy("every_2") is POLICIES["every_2"]
+
+
+# Compiled
+
+
+@pytest.mark.parametrize("policy", ["none", "full", "save_attention"])
+def test_compiled_blocks_give_the_same_results(policy: str) -> None:
+    config = replace(CONFIG, n_layers=1)
+    expected = train(build(config=config))
+    model = apply(build(config=config), policy)
+    for block in model.layers:
+        block.compile(backend="aot_eager", fullgraph=True)
+    for found, right in zip(train(model), expected, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
