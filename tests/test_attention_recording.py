@@ -1,0 +1,52 @@
+"""The script that records a GPU, without one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+ROOT = Path(__file__).parents[1]
+
+
+def record(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    command = [sys.executable, "scripts/record_gpu.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_without_a_gpu_it_says_so():
+    done = record()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no CUDA device is here" in done.stderr
+
+
+def test_every_part_runs_in_rehearsal():
+    before = {path: path.stat().st_mtime for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    done = record("--rehearse")
+    assert done.returncode == 0, done.stderr
+    assert "correctness: 4 of 4 right" in done.stdout
+    assert "policy/full/S64" in done.stdout
+    assert "speed/D64/S64/causal/heads32-8" in done.stdout
+    assert {path: path.stat().st_mtime for path in (ROOT / "docs").rglob("*") if path.is_file()} == before
+
+
+def test_the_kernels_without_the_split_are_right():
+    code = """
+import sys, torch
+sys.path[:0] = ["scripts", "tests/kernels"]
+from attention_cases import check_error, random_inputs
+from record_gpu import without_split
+*inputs, do = random_inputs(45, 45, 2, 1, dtype=torch.float16, batch=1)
+check_error(lambda *qkv, causal, return_lse: (without_split()(*qkv, causal), None), inputs, do, causal=True)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
