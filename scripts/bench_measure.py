@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--model", default="llama-3.1-405b", choices=[m for m in PRESETS if m.startswith("llama")])
     parser.add_argument("--seq-len", type=int, default=8192, metavar="S")
     parser.add_argument("--policy", default="none", metavar="P")
-    parser.add_argument("--layers", type=int, default=80, metavar="N", help="blocks for the comparison (default: 80)")
+    parser.add_argument("--layers", type=int, default=104, metavar="N", help="blocks for the comparison (default: 104)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = PRESETS[options.model]

@@ -103,8 +103,14 @@ def test_the_measurement_equals_the_closed_form(model: str, policy: str, attenti
 @pytest.mark.parametrize("policy", [*POLICIES, "every_5"])
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_other_shapes_measure_as_computed(config: ModelConfig, policy: str, attention: str) -> None:
-    for seq_len, batch_size in ((37, 3), (1, 1)):
-        compare(config, seq_len, batch_size=batch_size, policy=policy, attention=attention)
+    compare(config, 37, batch_size=3, policy=policy, attention=attention)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("policy", ["none", "both", "full", "pointwise", "save_attention"])
+def test_a_single_token_measures_as_computed(policy: str, attention: str) -> None:
+    for config in SHAPES.values():
+        compare(config, 1, policy=policy, attention=attention)
 
 
 def test_all_126_layers_of_405b_measure_as_computed() -> None:
