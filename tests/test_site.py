@@ -15,7 +15,7 @@ pytest_plugins = ["built_site"]
 ROOT = Path(__file__).resolve().parent.parent
 OWN_ASSETS = ("assets/tokens.css", "assets/site.css", "assets/figure.js", "assets/explorer.js")
 # pages without a number that the package computes
-WITHOUT_NUMBERS = ("tests",)
+WITHOUT_NUMBERS = ("tests", "on-a-gpu")
 
 
 class Document(HTMLParser):
@@ -119,12 +119,14 @@ def test_no_number_with_a_unit_is_typed() -> None:
         assert not unit.search(file.read_text(encoding="utf-8")), file
 
 
-MUTATIONS = {
+MUTATIONS = (
     # the FFN's inside is 4H wide
-    "gpt.py": ('Term("gelu_input", "ffn", (s, b, 4 * h)', 'Term("gelu_input", "ffn", (s, b, 5 * h)'),
-    # two bytes an element of the gate
-    "llama.py": ('"gate_proj": ((self.tokens, c.ffn_size)', '"gate_proj": ((self.tokens, c.ffn_size + 16)'),
-}
+    ("gpt.py", 'Term("gelu_input", "ffn", (s, b, 4 * h)', 'Term("gelu_input", "ffn", (s, b, 5 * h)'),
+    # the gate is as wide as the FFN
+    ("llama.py", '"gate_proj": ((self.tokens, c.ffn_size)', '"gate_proj": ((self.tokens, c.ffn_size + 16)'),
+    # one log-sum-exp for each query of each head
+    ("llama.py", '"attention.lse": ((b, c.n_heads, s)', '"attention.lse": ((b, 2 * c.n_heads, s)'),
+)
 
 
 def test_a_changed_coefficient_changes_every_page(
@@ -134,7 +136,7 @@ def test_a_changed_coefficient_changes_every_page(
     for folder in ("actckpt", "docs", "scripts", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "mkdocs.yml", copy)
-    for name, (before, after) in MUTATIONS.items():
+    for name, before, after in MUTATIONS:
         file = copy / "actckpt" / "formulas" / name
         source = file.read_text(encoding="utf-8")
         assert source.count(before) == 1, f"{name} no longer has {before!r}: choose another coefficient to change"
