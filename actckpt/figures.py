@@ -39,11 +39,12 @@ LENGTHS = tuple(2**power for power in range(10, 18))
 def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = LENGTHS) -> go.Figure:
     """What all blocks save without recomputation, by each accounting and kind of attention."""
     config = get_config(model)
+    # no component's colour: a line is a sum of all of them
     lines: list[tuple[str, str, str, dict[str, Any]]] = [
-        ("workshop", "norm", "top right", {"accounting": "workshop"}),
-        ("paper", "logits", "bottom right", {"accounting": "paper"}),
-        ("Llama, eager attention", "ffn", "middle right", {"attention": "eager"}),
-        ("Llama, flash attention", "attention", "middle right", {"attention": "flash"}),
+        ("workshop", "muted", "top right", {"accounting": "workshop"}),
+        ("paper", "muted", "bottom right", {"accounting": "paper"}),
+        ("Llama, eager attention", "ink", "middle right", {"attention": "eager"}),
+        ("Llama, flash attention", "ink", "middle right", {"attention": "flash"}),
     ]
     sizes = {
         name: [n / GIB for n in _broadcast(estimate(config, seq_len=np.array(lengths), **how).total_bytes, lengths)]
@@ -53,11 +54,12 @@ def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = 
     figure = go.Figure(
         [_line(name, color, lengths, sizes[name], place) for name, color, place, _ in lines],
         layout=_layout(
-            f"At {lengths[-1]:,} tokens a real Llama block keeps {ratio:,.0f} times less than the workshop counts",
+            f"At {lengths[-1]:,} tokens the workshop counts {ratio:,.0f} times what Llama keeps with flash attention",
             "sequence length, tokens (logarithmic)",
             "activations of all blocks, GiB (logarithmic)",
         ),
     )
+    figure.update_traces(line_dash="dot", selector=lambda trace: trace.name != lines[-1][0])
     _logarithmic_lengths(figure, lengths)
     figure.update_yaxes(type="log", tickformat=",~r")
     return figure
@@ -92,7 +94,7 @@ def policies_over_seq_len(
     lengths: Sequence[int] = LENGTHS,
 ) -> go.Figure:
     """What all blocks save under each policy, with flash attention."""
-    colors = dict(zip(policies, ("muted", "attention", "ffn", "checkpoint", "logits"), strict=True))
+    colors = dict(zip(policies, ("muted", "attention", "ffn", "ink", "ink"), strict=True))
     places = {"none": "top right", "attention": "bottom right"}
     saved = {
         policy: _broadcast(estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes, lengths)
@@ -111,12 +113,13 @@ def policies_over_seq_len(
             for policy, color in colors.items()
         ],
         layout=_layout(
-            f"Recomputing the FFN leaves {left['ffn']:.0f} %, the attention half {left['attention']:.0f} %, "
-            f"the whole block {left['full']:.0f} %",
+            f"Recomputing the FFN leaves {left['ffn']:.0f}\u00a0%, the attention half {left['attention']:.0f}\u00a0%, "
+            f"the whole block {left['full']:.0f}\u00a0%",
             "sequence length, tokens (logarithmic)",
             "activations of all blocks, GiB (logarithmic)",
         ),
     )
+    figure.update_traces(line_dash="dash", selector={"name": "both"})
     _logarithmic_lengths(figure, lengths)
     figure.update_yaxes(type="log", tickformat=",~r")
     return figure

@@ -169,7 +169,7 @@ def test_home_explorer_by_keyboard(page: Page, address: str) -> None:
     total = page.locator(".ac-total")
     assert total.get_attribute("aria-live") == "polite"
     assert gib(step.peak_bytes) in total.inner_text()
-    assert page.locator(".ac-overhead").inner_text() == f"{100 * step.flops.overhead:.1f} %"
+    assert page.locator(".ac-overhead").inner_text() == f"{100 * step.flops.overhead:.1f}\u00a0%"
     h200 = ACCELERATORS["h200-141gb"].memory_bytes
     assert f"too large by {gib(step.peak_bytes - h200)}" in page.locator(".ac-fit").inner_text()
     command = page.locator(".ac-command code").inner_text()
@@ -200,7 +200,7 @@ def test_every_number_of_an_explorer(page: Page, address: str, path: str) -> Non
     for state, numbers, overhead in views:
         step = estimate(**{name: state[name] for name in ("model", "seq_len", "policy", "accounting")}, data_parallel=8)
         assert numbers == expected(step), state
-        assert abs(float(overhead.removesuffix(" %")) - 100 * step.flops.overhead) < 0.0501, state
+        assert abs(float(overhead.removesuffix("\u00a0%")) - 100 * step.flops.overhead) < 0.0501, state
 
 
 def test_what_an_accounting_lacks_is_disabled_and_says_why(page: Page, address: str) -> None:

@@ -45,7 +45,7 @@ def test_accountings_over_seq_len():
         for seq_len, size in zip(lines[name].x, lines[name].y, strict=True):
             assert size * GIB == estimate(MODEL, seq_len=seq_len, **how).total_bytes
     ratio = lines["workshop"].y[-1] / lines["Llama, flash attention"].y[-1]
-    assert f"keeps {ratio:,.0f} times less" in figure.layout.title.text
+    assert f"the workshop counts {ratio:,.0f} times" in figure.layout.title.text
 
 
 def test_policies_over_seq_len():
@@ -54,7 +54,7 @@ def test_policies_over_seq_len():
         for seq_len, size in zip(trace.x, trace.y, strict=True):
             assert size * GIB == estimate(MODEL, seq_len=seq_len, policy=policy).total_bytes
     left = {name: 100 * trace.y[-1] / traces(figure)["none"].y[-1] for name, trace in traces(figure).items()}
-    assert f"the whole block {left['full']:.0f} %" in figure.layout.title.text
+    assert f"the whole block {left['full']:.0f}\u00a0%" in figure.layout.title.text
 
 
 def test_formula_and_measurement():

@@ -151,7 +151,7 @@ def test_a_changed_coefficient_changes_every_page(
     home = " ".join(Document(tmp_path / "site/index.html").text)
     assert "36 SBH" in home
     evidence = " ".join(Document(tmp_path / "site/formula-against-measurement/index.html").text)
-    assert re.search(r"[+-]\d", evidence), "a wrong formula differs from the measurement"
+    assert re.search(r"[+−]\d", evidence), "a wrong formula differs from the measurement"
     assert "every policy agrees" not in evidence
 
 

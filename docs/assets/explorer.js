@@ -93,7 +93,7 @@
       root.querySelector(".ac-seq_len").textContent = length;
       form.elements.seq_len.setAttribute("aria-valuetext", length);
       const overhead = grid.rows[cell(state)[COUNTED.length]][index + 1];
-      root.querySelector(".ac-overhead").textContent = `${(100 * overhead).toLocaleString("en-US", one)} %`;
+      root.querySelector(".ac-overhead").textContent = `${(100 * overhead).toLocaleString("en-US", one)}\u00a0%`;
       root.querySelector(".ac-command code").textContent = command(state);
       root.querySelector(".ac-one-rank").hidden = state.ranks === "1";
       if (root.dataset.chart === "bar") bar(bytes, total);

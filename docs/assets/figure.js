@@ -69,5 +69,7 @@
   );
   for (const figure of document.querySelectorAll(".ac-figure")) seen.observe(figure);
 
+  // Paper has the light scheme, and shows the figures that nobody scrolled to
+  matchMedia("print").addEventListener("change", () => document.querySelectorAll(".ac-figure").forEach(draw));
   new MutationObserver(() => inView.forEach(draw)).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
 })();

@@ -11,6 +11,7 @@ from pages import figure, text
 
 MODELS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
 SEQ_LEN = 8192
+AT = f"S\u00a0=\u00a0{SEQ_LEN:,}"
 # whole periods of every_2, every_3 and every_4
 N_LAYERS = 12
 
@@ -36,7 +37,7 @@ def verdict() -> str:
 def setting() -> str:
     """What was measured, as a sentence."""
     return (
-        f"Every model is measured at S = {SEQ_LEN:,} tokens with flash attention and {N_LAYERS} of its blocks: blocks "
+        f"Every model is measured at {AT} tokens with flash attention and {N_LAYERS} of its blocks: blocks "
         "are alike, and that many hold whole periods of every policy. The tests measure other lengths, eager attention "
         "and full depth."
     )
@@ -55,10 +56,10 @@ def terms() -> str:
     rows += "".join(_term_row(None, term) for term in found.values())
     total = _byte_cells(formula.block.bytes, measured.block.bytes)
     return _table(
-        f"One block of {text.model_label(MODELS[0])}, S = {SEQ_LEN:,}, nothing recomputed",
-        ("tensor", "shape", "dtype", "closed form, bytes", "measured, bytes", "difference"),
+        f"One block of {text.model_label(MODELS[0])}, {AT}, nothing recomputed",
+        ("tensor", "component", "shape", "dtype", "closed form, bytes", "measured, bytes", "difference"),
         rows,
-        f'<tr><th scope="row">sum</th><td></td><td></td>{total}</tr>',
+        f'<tr><th scope="row">sum</th><td></td><td></td><td></td>{total}</tr>',
     )
 
 
@@ -70,7 +71,7 @@ def chart() -> str:
         figures.formula_and_measurement(formula, measured, PRESETS[MODELS[0]].hidden_size),
         name="agreement",
         made_by="actckpt.figures.formula_and_measurement(formula, measured, hidden_size)",
-        assumes=f"Llama accounting with flash attention, {text.model_label(MODELS[0])}, S = {SEQ_LEN:,}, bfloat16.",
+        assumes=f"Llama accounting with flash attention, {text.model_label(MODELS[0])}, {AT}, bfloat16.",
         test="test_figures::test_formula_and_measurement",
     )
 
@@ -83,13 +84,14 @@ def _model_table(model: str) -> str:
         for formula, measured in [steps(model, policy)]
     )
     head = ("policy", "closed form, bytes", "measured, bytes", "difference", "in GiB")
-    return _table(f"{text.model_label(model)}, {N_LAYERS} blocks, S = {SEQ_LEN:,}", head, rows)
+    return _table(f"{text.model_label(model)}, {N_LAYERS} blocks, {AT}", head, rows)
 
 
 def _byte_cells(formula: int, measured: int) -> str:
     difference = measured - formula
+    signed = f"{difference:+,}".replace("-", "−") if difference else "0"
     mark = "ac-equal" if difference == 0 else "ac-differs"
-    return f'<td>{formula:,}</td><td>{measured:,}</td><td class="{mark}">{difference:+,}</td>'.replace("+0", "0")
+    return f'<td>{formula:,}</td><td>{measured:,}</td><td class="{mark}">{signed}</td>'
 
 
 def _term_row(formula: Term | None, measured: Term | None) -> str:
@@ -99,7 +101,7 @@ def _term_row(formula: Term | None, measured: Term | None) -> str:
     shape = " × ".join(f"{size:,}" for size in term.shape)
     return (
         f'<tr><th scope="row"><i class="ac-swatch ac-{term.component}"></i><code>{escape(term.name)}</code></th>'
-        f"<td>{shape}</td><td>{term.dtype}</td>{cells}</tr>"
+        f"<td>{term.component}</td><td>{shape}</td><td>{term.dtype}</td>{cells}</tr>"
     )
 
 

@@ -79,7 +79,7 @@ def grid(view: View) -> dict[str, Any]:
         try:
             step = estimate(model, seq_len=np.array(view.lengths), policy=policy, accounting=accounting)
         except InputError as error:
-            reasons[f"{accounting}|{policy}"] = reasons[f"{model}|{accounting}"] = sentence(str(error))
+            reasons[f"{accounting}|{policy}"] = reasons[f"{model}|{accounting}"] = refusal(error)
             continue
         parts = parts_of(step)
         overhead = tuple(round(share, 6) for share in np.broadcast_to(step.flops.overhead, len(view.lengths)).tolist())
@@ -210,7 +210,7 @@ def _reason(view: View, name: str) -> str:
         try:
             estimate(**{**asked, name: choice})
         except InputError as error:
-            return sentence(str(error))
+            return refusal(error)
     return ""
 
 
@@ -222,6 +222,11 @@ def recomputes(policy: str) -> str:
 def described(accounting: str) -> str:
     """What an accounting counts, as a sentence."""
     return sentence(ACCOUNTINGS[accounting])
+
+
+def refusal(error: InputError) -> str:
+    """Why a choice is struck out, as a sentence; what may be chosen instead is there to be seen."""
+    return sentence(str(error).partition(": it has")[0])
 
 
 def sentence(words: str) -> str:

@@ -62,5 +62,6 @@ def table(chart: go.Figure, name: str) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:,.5g}" if value < 1e5 else f"{value:,.0f}"
+        # as many decimals in every row, so that the points stand under one another
+        return f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) else escape(str(value))

@@ -31,25 +31,26 @@ def headlines() -> str:
         (
             f"{numbers.paper_linear()} SBH",
             "bytes a block keeps, for each token and channel",
-            f"The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps {numbers.llama_none()}, and "
-            "every term of it is another.",
+            f"The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps {numbers.llama_none()} in "
+            "another way: no masks, fewer heads for keys and values, three matrices in the FFN.",
         ),
         (
             f"{numbers.paper_squared()} nS²",
-            "bytes of attention matrices, for each head",
+            "bytes of attention matrices, for each head and pair of tokens",
             "Eager attention with dropout. Flash attention keeps one number for each head and token instead.",
         ),
         (
             numbers.workshop_overhead(),
             "more FLOPs to recompute everything",
             "A backward pass of exactly twice the forward. PyTorch stops a recomputation early, and flash attention's "
-            f"backward is longer: whole blocks of Llama 3.1 8B cost {numbers.llama_overheads()}, by length.",
+            f"backward is longer: whole blocks of Llama 3.1 8B cost {numbers.llama_overheads()} between "
+            f"{text.tokens(int(numbers.LENGTHS[0]))} and {text.tokens(int(numbers.LENGTHS[-1]))} tokens.",
         ),
         (
             numbers.workshop_saved_short(),
             "of the activations saved, and more with length",
-            f"Both halves recomputed, eager attention, {text.tokens(1024)} tokens. A real Llama saves "
-            f"{numbers.llama_full_saved()} at any length, by recomputing whole blocks.",
+            f"The workshop's accounting of Llama 3.1 8B, both halves recomputed, {text.tokens(1024)} tokens. The real "
+            f"block with flash attention saves {numbers.llama_full_saved()} at any length, recomputed whole.",
         ),
     )
     items = "".join(

@@ -36,7 +36,7 @@ def accountings() -> str:
         name="accountings",
         made_by='actckpt.figures.accountings_over_seq_len("llama-3.1-8b")',
         assumes="All blocks of Llama 3.1 8B, batch size 1, nothing recomputed, without states, logits and loss; "
-        "GiB of 2³⁰ bytes.",
+        "dotted is eager attention; GiB of 2³⁰ bytes.",
         test="test_figures::test_accountings_over_seq_len",
     )
 
@@ -47,6 +47,7 @@ def policies() -> str:
         figures.policies_over_seq_len("llama-3.1-8b"),
         name="policies",
         made_by='actckpt.figures.policies_over_seq_len("llama-3.1-8b")',
-        assumes="Llama accounting with flash attention, all blocks of Llama 3.1 8B, batch size 1; GiB of 2³⁰ bytes.",
+        assumes="Llama accounting with flash attention, all blocks of Llama 3.1 8B, batch size 1; "
+        "blue and green for the half that is recomputed; GiB of 2³⁰ bytes.",
         test="test_figures::test_policies_over_seq_len",
     )

@@ -50,7 +50,7 @@ def prose_gib(n_bytes: int) -> str:
 
 def percent(share: float, digits: int = 1) -> str:
     """A share as "33.3 %", the sign kept on the number's line."""
-    return f"{fixed(100 * share, digits)} %"
+    return f"{fixed(100 * share, digits)}\u00a0%"
 
 
 def tokens(seq_len: int) -> str:
