@@ -10,6 +10,7 @@ import numpy as np
 from actckpt.config import ModelConfig
 from actckpt.errors import InputError, unknown
 from actckpt.ledger import Count
+from actckpt.policy import Policy
 
 ATTENTIONS = ("flash", "eager")
 
@@ -46,6 +47,19 @@ def checked_ranks(data_parallel: Any) -> int:
     return _positive("data_parallel", data_parallel)
 
 
+def checked_period(config: ModelConfig, policy: Policy) -> None:
+    """Refuse `every_N` for a model of fewer than N blocks, in which it would checkpoint none.
+
+    Raises:
+        InputError: It would.
+    """
+    if policy.every > config.n_layers:
+        raise InputError(
+            f"policy {policy.name!r} checkpoints no block of {config.name}, which has {config.n_layers}: "
+            f"take every_{config.n_layers} at most, or 'none'"
+        )
+
+
 def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
     """S as a Python int, or as an array of Python ints: arithmetic with them is exact however large it gets.
 
@@ -53,6 +67,8 @@ def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
         InputError: It is not whole, below 1, beyond `MAX_COUNT`, or longer than a sliding window of the model.
     """
     try:
+        if isinstance(seq_len, bool):
+            raise TypeError("a bool is no length")
         lengths = np.vectorize(operator.index, otypes=[object])(np.asarray(seq_len, dtype=object))
     except (TypeError, ValueError) as error:
         raise InputError(f"seq_len is {seq_len!r}: it must be a whole number, or an array of them") from error

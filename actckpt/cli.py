@@ -7,12 +7,14 @@ status 2.
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from actckpt import report
+from actckpt import __version__, report
 from actckpt.arguments import ATTENTIONS
 from actckpt.config import PRESETS, ModelConfig, get_config
 from actckpt.errors import InputError, unknown
@@ -29,12 +31,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the message instead of printing a usage."""
-        raise InputError(f"{message} (try {self.prog} --help)")
+        raise InputError(f"{' '.join(message.split())} (try {self.prog} --help)")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; the site's reference page is made from it too."""
-    parser = Parser(prog="actckpt", description="What activation checkpointing saves and what it costs.")
+    parser = Parser(
+        prog="actckpt",
+        description="What activation checkpointing saves and what it costs.",
+        epilog="for example: actckpt estimate --model llama-3.1-8b --seq-len 16384 --policy ffn",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"actckpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     estimated = commands.add_parser("estimate", help="one training step by the closed form")
@@ -60,7 +68,9 @@ def _add_step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", default="none", metavar="P", help="a policy that `actckpt policies` lists (default: none)"
     )
-    parser.add_argument("--attention", metavar="|".join(ATTENTIONS), help="the kind of attention")
+    parser.add_argument(
+        "--attention", metavar="|".join(ATTENTIONS), help="default: flash; eager where the accounting has no other"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -74,13 +84,23 @@ def _whole(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        options = _parse(sys.argv[1:] if arguments is None else arguments)
-        print(_answer(options))
+        answer = _answer(_parse(sys.argv[1:] if arguments is None else arguments))
     except (InputError, ModuleNotFoundError) as error:
         print(f"actckpt: {error}", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a terminal without the sign for "times" still gets its table
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(answer)
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()
+        # the reader has what it wanted; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"actckpt: cannot write the answer: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 
@@ -104,7 +124,7 @@ def _answer(options: argparse.Namespace) -> str:
 
 
 def _step(options: argparse.Namespace) -> Step:
-    config = ModelConfig.from_hf(options.hf_config) if options.hf_config else get_config(options.model)
+    config = get_config(options.model) if options.hf_config is None else ModelConfig.from_hf(options.hf_config)
     chosen: dict[str, Any] = {
         "seq_len": options.seq_len,
         "batch_size": options.batch_size,

@@ -15,12 +15,16 @@ from actckpt.errors import InputError, unknown
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """Llama 3.1's stretching of the rotary frequencies for long context (Llama 3 report, arXiv 2407.21783, §3.4.2)."""
+    """Llama 3.1's stretching of the rotary frequencies for long context: `rope_type` "llama3" in a config.json."""
 
     factor: float
     low_freq_factor: float
     high_freq_factor: float
     original_max_position: int
+
+
+# far beyond any model, and small enough that a mistake in a file is told from a size
+MAX_SIZE, MAX_LAYERS = 2**40, 2**16
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for size in (*_SIZES, *(() if self.sliding_window is None else ("sliding_window",))):
             value = getattr(self, size)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{self.name}: {size} is {value!r}: it must be a whole number of at least 1")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SIZE:
+                raise InputError(f"{self.name}: {size} is {value!r}: it must be a whole number from 1 to {MAX_SIZE}")
+        if self.n_layers > MAX_LAYERS:
+            raise InputError(f"{self.name}: n_layers is {self.n_layers}: it must be at most {MAX_LAYERS}")
         if self.n_heads % self.n_kv_heads:
             raise InputError(
                 f"{self.name}: {self.n_heads} heads do not divide into {self.n_kv_heads} key/value heads: "
@@ -124,9 +130,11 @@ class ModelConfig:
         """
         if isinstance(source, Mapping):
             return _from_mapping(source, str(source.get("_name_or_path") or source.get("model_type", "model")))
+        if not str(source):
+            raise InputError("the path of the config.json is empty: give a file, or a folder with one")
         path = Path(source)
-        path = path / "config.json" if path.is_dir() else path
         try:
+            path = path / "config.json" if path.is_dir() else path
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read {str(path)!r}: {error.strerror}: give a config.json") from error
@@ -176,7 +184,7 @@ def _from_mapping(content: Mapping[str, Any], name: str) -> ModelConfig:
         hidden_size=hidden_size,
         n_layers=n_layers,
         n_heads=n_heads,
-        n_kv_heads=content.get("num_key_value_heads") or n_heads,
+        n_kv_heads=n_heads if content.get("num_key_value_heads") is None else content["num_key_value_heads"],
         head_dim=head_dim,
         ffn_size=ffn_size,
         vocab_size=vocab_size,
@@ -198,7 +206,10 @@ def _positive_number(name: str, content: Mapping[str, Any], key: str) -> float:
 
 
 def _head_dim(name: str, hidden_size: Any, n_heads: Any) -> int:
-    if not isinstance(hidden_size, int) or not isinstance(n_heads, int) or n_heads < 1 or hidden_size % n_heads:
+    for key, value in (("hidden_size", hidden_size), ("num_attention_heads", n_heads)):
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name}: {key} is {value!r}: it must be a whole number of at least 1")
+    if hidden_size % n_heads:
         raise InputError(
             f"{name}: a hidden size of {hidden_size!r} does not divide into {n_heads!r} heads: "
             "hidden_size must be a multiple of num_attention_heads, or head_dim must be stated"
@@ -222,8 +233,10 @@ def _rope_scaling(name: str, rope: Mapping[str, Any]) -> RopeScaling | None:
 
 def _sliding_window(content: Mapping[str, Any]) -> int | None:
     # Qwen2 and Qwen3 state a window that they do not use unless use_sliding_window says so; Mistral has no such switch
-    used = content.get("use_sliding_window", content["model_type"] == "mistral")
-    return content.get("sliding_window") if used else None
+    mistral = content["model_type"] == "mistral"
+    used = content.get("use_sliding_window", mistral)
+    # a Mistral config that does not name a window has this one; null is none
+    return content.get("sliding_window", 4096 if mistral else None) if used else None
 
 
 _LLAMA_3_VOCAB = 128_256
@@ -293,6 +306,8 @@ def get_config(model: str | ModelConfig) -> ModelConfig:
     """
     if isinstance(model, ModelConfig):
         return model
+    if not isinstance(model, str):
+        raise InputError(f"the model is {model!r}: it must be a name or a ModelConfig")
     name = model.strip().lower().replace(" ", "-")
     if name not in PRESETS:
         raise unknown("model", model, PRESETS)

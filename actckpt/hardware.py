@@ -17,7 +17,8 @@ class Accelerator:
     Attributes:
         name: The key in `ACCELERATORS`.
         label: How a figure names it.
-        memory_bytes: Memory on the package, GB of 10^9 bytes as the datasheet counts them.
+        memory_bytes: Memory on the package, in GB of 10^9 bytes. Drivers report up to 7 % more for A100 to H200 (81,559
+            MiB for an H100 80 GB), part of which the CUDA context takes.
         bandwidth: To that memory, bytes a second.
         bf16_flops: Dense bfloat16 matmul rate of the tensor cores, FLOPs a second.
         n_sms: The number of streaming multiprocessors.

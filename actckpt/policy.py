@@ -133,9 +133,11 @@ def get_policy(policy: str | Policy) -> Policy:
     """
     if isinstance(policy, Policy):
         return policy
+    if not isinstance(policy, str):
+        raise InputError(f"the policy is {policy!r}: it must be a name or a Policy")
     if policy in POLICIES:
         return POLICIES[policy]
-    every = re.fullmatch(r"every_([1-9]\d*)", policy)
+    every = re.fullmatch(r"every_([1-9]\d{0,8})", policy)
     if not every:
         raise unknown("policy", policy, [*POLICIES, "every_N"])
     n = int(every[1])

@@ -57,7 +57,8 @@ class Recorder(TorchDispatchMode):
     """Counts storages and FLOPs from op to op.
 
     What was there before the recording does not count, so parameters do not. A gradient counts until it has been
-    accumulated into its parameter.
+    accumulated into its parameter. The state of the random generators, which a checkpoint keeps in host memory, is not
+    written by an op and does not count.
 
     Attributes:
         alive: The storages that are alive, by their address.

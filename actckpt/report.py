@@ -43,13 +43,14 @@ def step_table(step: Step) -> str:
     components = [
         (component, gib(size), f"{size / step.total_bytes:.1%}") for component, size in step.by_component().items()
     ]
+    working = step.working_bytes - step.total_bytes - step.head.ledger.bytes
     memory = [
         ("parameters", gib(step.states.parameters_bytes)),
         ("gradients", gib(step.states.gradients_bytes)),
         ("optimizer", gib(step.states.optimizer_bytes)),
         ("blocks", gib(step.total_bytes)),
         ("head", gib(step.head.ledger.bytes)),
-        ("working set", gib(step.working_bytes - step.total_bytes - step.head.ledger.bytes)),
+        ("working set", gib(working) if step.accounting in ("llama", "measured") else "not counted"),
         ("peak", gib(step.peak_bytes)),
     ]
     flops = [
@@ -67,7 +68,7 @@ def step_table(step: Step) -> str:
             table(terms, right=(4,)),
             f"\nAll {n_layers} blocks{partly} keep {gib(step.total_bytes)}",
             table(components, right=(1, 2)),
-            "\nMemory at the peak, on one rank that holds all states",
+            "\nMemory at the peak, on one rank that holds all states: float32, with Adam",
             table(memory, right=(1,)),
             "\nFLOPs of the blocks in one step",
             table(flops, right=(1,)),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from actckpt.arguments import checked_attention, checked_batch_size, checked_ranks, checked_seq_len
+from actckpt.arguments import checked_attention, checked_batch_size, checked_period, checked_ranks, checked_seq_len
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, unknown
 from actckpt.formulas import gpt, llama, peak
@@ -65,7 +65,7 @@ def estimate(
     config, policy = get_config(model), get_policy(policy)
     if (name := "every_N" if policy.every > 1 else policy.name) not in accounting_policies(accounting):
         have = ", ".join(accounting_policies(accounting))
-        raise InputError(f"the {accounting} accounting has no policy {name!r}: it has {have}")
+        raise InputError(f"the {accounting} accounting has no policy {name!r}: its policies are {have}")
     attention = checked_attention(("flash" if accounting == "llama" else "eager") if attention is None else attention)
     if attention == "flash" and accounting != "llama":
         raise InputError(f"the {accounting} accounting has no flash attention: it has eager")
@@ -87,6 +87,7 @@ def estimate(
         flops = partial(gpt.gpt_flops, config, lengths, batch_size)
         head = gpt.paper_head(config, lengths, batch_size) if accounting == "paper" else Head(Ledger(), 0)
 
+    checked_period(config, policy)
     layer_policies = [policy if policy.checkpoints(layer) else POLICIES["none"] for layer in range(config.n_layers)]
     kinds = Counter(layer_policies)
     ledgers = {kind: ledger(kind) for kind in kinds}

@@ -67,8 +67,8 @@ def _largest(moments: list[Any]) -> Any:
 def block_backward_bytes(block: Block, policy: Policy) -> Count:
     """The most that is alive while one block runs backward: its saved tensors, its gradients, its weights' gradients.
 
-    Not counted are the copies in another layout that eager attention makes of q, and of k where B > 1, when it is a
-    region of its own: 2·nD·S·B bytes where 12·n·S²·B are alive.
+    Exact with flash attention. Not counted are the copies in another layout that eager attention makes of q, k, v and
+    its output while a region with it is recomputed, a few times 2·nD·S·B bytes where 12·n·S²·B are alive.
     """
     stages = block.regions()["forward"]
     sizes = {name: prod(shape, start=ITEM_BYTES[dtype]) for name, (shape, dtype) in block.tensors().items()}

@@ -51,6 +51,20 @@ def check_impl(impl: str, tensor: Tensor) -> None:
         raise unknown("impl", impl, IMPLEMENTATIONS)
 
 
+def check_tensors(*tensors: Tensor) -> None:
+    """Refuse tensors on more than one device, of which a meta tensor would silence the others, and whole numbers.
+
+    Raises:
+        InputError: One of the two.
+    """
+    devices = [str(tensor.device) for tensor in tensors]
+    if len(set(devices)) > 1:
+        raise InputError(f"the tensors are on {', '.join(devices)}: they must be on one device")
+    if not all(tensor.is_floating_point() for tensor in tensors):
+        dtypes = ", ".join(str(tensor.dtype) for tensor in tensors)
+        raise InputError(f"the tensors are {dtypes}: they must be floating-point numbers")
+
+
 def runs_triton(impl: str, tensor: Tensor) -> bool:
     """Whether the kernels compute an op on `tensor`; "auto" takes them on a GPU that has tensor cores for bfloat16."""
     if impl != "auto":

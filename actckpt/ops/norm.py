@@ -13,7 +13,7 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.define import define
-from actckpt.ops.implementation import check_impl, runs_triton
+from actckpt.ops.implementation import check_impl, check_tensors, runs_triton
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Tensor:
@@ -34,12 +34,14 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Te
         [..., H] in x's type, contiguous.
 
     Raises:
-        InputError: The weight does not have the size of a row, or `impl` cannot run on x.
+        InputError: The weight does not have the size of a row, the tensors are no floating-point numbers on one device,
+            or `impl` cannot run on x.
     """
     if weight.shape != x.shape[-1:]:
         raise InputError(
             f"weight has shape {list(weight.shape)}: it must be {list(x.shape[-1:])}, the size of a row of x"
         )
+    check_tensors(x, weight)
     check_impl(impl, x)
     return _rms_norm(x, weight, eps, impl)[0]
 
@@ -71,7 +73,7 @@ def _backward(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor, impl: s
     d_normed = d_output * weight.to(rstd.dtype)
     # what a row's own scale takes away: the part of d_normed that lies along normed
     dx = rstd * (d_normed - normed * (d_normed * normed).mean(-1, keepdim=True))
-    dweight = (d_output * normed).flatten(0, -2).sum(0)
+    dweight = (d_output * normed).reshape(-1, x.shape[-1]).sum(0)
     return dx.to(x.dtype).contiguous(), dweight.to(weight.dtype)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.define import define
-from actckpt.ops.implementation import check_impl, runs_triton
+from actckpt.ops.implementation import check_impl, check_tensors, runs_triton
 
 
 def rope(q: Tensor, k: Tensor, inv_freq: Tensor, *, impl: str = "auto") -> tuple[Tensor, Tensor]:
@@ -34,13 +34,14 @@ def rope(q: Tensor, k: Tensor, inv_freq: Tensor, *, impl: str = "auto") -> tuple
     Raises:
         InputError: The shapes do not fit together, or `impl` cannot run on q.
     """
-    if q.dtype != k.dtype or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
+    if q.dim() != 4 or q.dtype != k.dtype or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
         raise InputError(
             f"q is {list(q.shape)} {q.dtype} and k is {list(k.shape)} {k.dtype}: "
             "they must be [B, S, n, D] and [B, S, n_kv, D] of one type"
         )
     if 2 * inv_freq.numel() != q.shape[-1]:
         raise InputError(f"inv_freq has {inv_freq.numel()} entries: it must have D / 2 = {q.shape[-1] / 2:g}")
+    check_tensors(q, k, inv_freq)
     check_impl(impl, q)
     return _rope(q, k, inv_freq, impl)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.define import define
-from actckpt.ops.implementation import check_impl, runs_triton
+from actckpt.ops.implementation import check_impl, check_tensors, runs_triton
 
 
 def swiglu(gate: Tensor, up: Tensor, *, impl: str = "auto") -> Tensor:
@@ -27,13 +27,14 @@ def swiglu(gate: Tensor, up: Tensor, *, impl: str = "auto") -> Tensor:
         [...] in the type of gate, contiguous.
 
     Raises:
-        InputError: The two differ in shape or type, or `impl` cannot run on them.
+        InputError: The two differ in shape, type or device, are whole numbers, or `impl` cannot run on them.
     """
     if gate.shape != up.shape or gate.dtype != up.dtype:
         raise InputError(
             f"gate is {list(gate.shape)} {gate.dtype} and up is {list(up.shape)} {up.dtype}: "
             "they must have one shape and one type"
         )
+    check_tensors(gate, up)
     check_impl(impl, gate)
     return _swiglu(gate, up, impl)
 
