@@ -10,7 +10,6 @@ import numpy as np
 from actckpt.config import ModelConfig
 from actckpt.errors import InputError, unknown
 from actckpt.ledger import Count
-from actckpt.policy import Policy
 
 ATTENTIONS = ("flash", "eager")
 
@@ -45,19 +44,6 @@ def checked_ranks(data_parallel: Any) -> int:
         InputError: It is not a whole number of at least 1.
     """
     return _positive("data_parallel", data_parallel)
-
-
-def checked_period(config: ModelConfig, policy: Policy) -> None:
-    """Refuse `every_N` for a model of fewer than N blocks, in which it would checkpoint none.
-
-    Raises:
-        InputError: It would.
-    """
-    if policy.every > config.n_layers:
-        raise InputError(
-            f"policy {policy.name!r} checkpoints no block of {config.name}, which has {config.n_layers}: "
-            f"take every_{config.n_layers} at most, or 'none'"
-        )
 
 
 def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:

@@ -27,7 +27,10 @@ COMMANDS = ("estimate", "measure", "models", "policies", "accelerators")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports what is wrong as every other error is reported: in one line."""
+    """A parser that takes options by their whole names, and reports what is wrong in one line as all else does."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise the message instead of printing a usage."""
@@ -40,7 +43,6 @@ def make_parser() -> argparse.ArgumentParser:
         prog="actckpt",
         description="What activation checkpointing saves and what it costs.",
         epilog="for example: actckpt estimate --model llama-3.1-8b --seq-len 16384 --policy ffn",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"actckpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -75,10 +75,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for size in (*_SIZES, *(() if self.sliding_window is None else ("sliding_window",))):
             value = getattr(self, size)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SIZE:
-                raise InputError(f"{self.name}: {size} is {value!r}: it must be a whole number from 1 to {MAX_SIZE}")
-        if self.n_layers > MAX_LAYERS:
-            raise InputError(f"{self.name}: n_layers is {self.n_layers}: it must be at most {MAX_LAYERS}")
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{self.name}: {size} is {value!r}: it must be a whole number of at least 1")
+            limit = MAX_LAYERS if size == "n_layers" else MAX_SIZE
+            if value > limit:
+                raise InputError(f"{self.name}: {size} is {value}: it must be at most {limit}")
         if self.n_heads % self.n_kv_heads:
             raise InputError(
                 f"{self.name}: {self.n_heads} heads do not divide into {self.n_kv_heads} key/value heads: "

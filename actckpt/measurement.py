@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter, tree_map_only
 
-from actckpt.arguments import checked_attention, checked_batch_size, checked_period, checked_ranks, checked_seq_len
+from actckpt.arguments import checked_attention, checked_batch_size, checked_ranks, checked_seq_len
 from actckpt.checkpointing import apply
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError
@@ -51,7 +51,6 @@ def measure(
     """
     config, policy = get_config(model), get_policy(policy)
     s, b = checked_seq_len(config, seq_len), checked_batch_size(batch_size)
-    checked_period(config, policy)
     if not isinstance(s, int):
         raise InputError(f"seq_len is {seq_len!r}: a measurement takes one length at a time")
     largest = 4 * b * s * max(config.n_heads * s, config.ffn_size, config.vocab_size)

@@ -35,7 +35,7 @@ def step_table(step: Step) -> str:
     """A step: the terms of a block, the sums, what else is in memory, the FLOPs, and where it fits."""
     n_layers = len(step.layers)
     n_checkpointed = sum(map(step.policy.checkpoints, range(n_layers)))
-    partly = f", of which {n_checkpointed} are checkpointed," if 0 < n_checkpointed < n_layers else ""
+    partly = f", of which {n_checkpointed} are checkpointed," if step.policy.every > 1 else ""
     terms = [
         (term.name, term.component, " × ".join(f"{size:,}" for size in term.shape), term.dtype, gib(term.bytes))
         for term in step.block

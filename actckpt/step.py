@@ -89,8 +89,8 @@ class Step:
         layers: What each of the L blocks saves.
         head: What comes after the blocks.
         states: Parameters, gradients and optimizer.
-        working_bytes: What is alive at the peak beside the states. The workshop's and the paper's accountings have what is
-            saved and no more: the gradients, and the block that is rebuilt, are not counted there.
+        working_bytes: What is alive at the peak beside the states. The workshop's and the paper's accountings have what
+            is saved and no more: the gradients, and the block that is rebuilt, are not counted there.
         flops: Of the L blocks.
     """
 

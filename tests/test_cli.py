@@ -1,6 +1,7 @@
 """The command line: its JSON object, its tables, and one line for whatever is wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import actckpt
 from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, PRESETS, estimate
 from actckpt.cli import main
 from actckpt.formulas import accounting_policies
@@ -207,6 +209,11 @@ def test_python_m_actckpt_is_the_command_line(program: list[str], capsys: pytest
         (["measure", "--model", "llama-3.2-1b", "--seq-len", "1" + "0" * 30], ("seq_len",)),
         ([*ESTIMATE[:-1], "1" + "0" * 200, "--attention", "eager"], ("seq_len",)),
         (["models", "--model", "x"], ("--model",)),
+        (["estimate", "--hf-config", "", "--seq-len", "8"], ("config.json", "empty")),
+        (["estimate", "--hf-config", "a" * 300, "--seq-len", "8"], ("cannot read", "too long")),
+        ([*ESTIMATE, "--policy", "every_" + "9" * 5000], ("unknown policy", "every_N")),
+        ([*ESTIMATE, "--jsn", "a\nb"], ("--jsn a b",)),
+        ([*ESTIMATE, "--pol", "full"], ("--pol",)),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(
@@ -231,7 +238,9 @@ def test_wrong_options_are_refused_in_one_line(
         (json.dumps({k: v for k, v in HF.items() if k != "hidden_size"}), "hidden_size"),
         (json.dumps(HF | {"num_attention_heads": 5}), "does not divide into 5 heads"),
         (json.dumps(HF | {"num_key_value_heads": 3}), "4 heads do not divide into 3 key/value heads"),
-        (json.dumps(HF | {"hidden_size": "64"}), "'64'"),
+        (json.dumps(HF | {"hidden_size": "64"}), "hidden_size is '64': it must be a whole number"),
+        (json.dumps(HF | {"num_key_value_heads": 0}), "n_kv_heads is 0"),
+        (json.dumps(HF | {"num_hidden_layers": 10**12}), "must be at most"),
         (json.dumps(HF | {"model_type": "mistral", "sliding_window": 16}), "sliding window of 16"),
     ],
 )
@@ -254,3 +263,27 @@ def test_a_config_json_that_is_not_there_is_refused_in_one_line(
     assert "not JSON" in refuse(
         "estimate", "--hf-config", str(tmp_path / "weights.bin"), "--seq-len", "32", capsys=capsys
     )
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"actckpt {actckpt.__version__}\n"
+
+
+def test_an_output_that_cannot_be_written_ends_in_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "actckpt", "models"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "cannot write the answer" in done.stderr
+
+
+def test_a_terminal_without_the_sign_for_times_gets_its_table() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "actckpt", *ESTIMATE], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "One block keeps" in done.stdout

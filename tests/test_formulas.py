@@ -466,7 +466,10 @@ def test_a_count_beyond_64_bits_is_exact_for_one_length() -> None:
         ({"batch_size": True}, "batch_size is True"),
         ({"batch_size": 2.0}, "batch_size is 2.0"),
         ({"data_parallel": 0}, "data_parallel is 0"),
-        ({"accounting": "workshop", "policy": "full"}, "the workshop accounting has no policy 'full': it has none, "),
+        (
+            {"accounting": "workshop", "policy": "full"},
+            "the workshop accounting has no policy 'full': its policies are none, ",
+        ),
         ({"accounting": "workshop", "policy": "every_2"}, "the workshop accounting has no policy"),
         ({"accounting": "paper", "policy": "pointwise"}, "the paper accounting has no policy 'pointwise'"),
         ({"accounting": "paper", "attention": "flash"}, "the paper accounting has no flash attention: it has eager"),

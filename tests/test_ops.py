@@ -135,3 +135,26 @@ def test_rope_is_hugging_faces():
 def test_bad_input_is_one_clear_error(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: rms_norm(torch.randn(3, 4), torch.ones(4, device="meta"), 1e-5),
+        lambda: swiglu(torch.ones(3), torch.ones(3, device="meta")),
+        lambda: rope(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 4), torch.ones(2, device="meta")),
+    ],
+)
+def test_tensors_on_more_than_one_device_are_refused(call):
+    with pytest.raises(InputError, match=r"the tensors are on cpu,.*meta: they must be on one device"):
+        call()
+
+
+def test_whole_numbers_are_refused():
+    with pytest.raises(InputError, match="floating-point"):
+        swiglu(torch.ones(3, dtype=torch.int64), torch.ones(3, dtype=torch.int64))
+
+
+def test_rms_norm_of_one_row_has_gradients():
+    x, weight = (torch.randn(8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(lambda x, weight: rms_norm(x, weight, 1e-5), (x, weight))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from actckpt.arguments import checked_attention, checked_batch_size, checked_period, checked_ranks, checked_seq_len
+from actckpt.arguments import checked_attention, checked_batch_size, checked_ranks, checked_seq_len
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, unknown
 from actckpt.formulas import gpt, llama, peak
@@ -87,7 +87,6 @@ def estimate(
         flops = partial(gpt.gpt_flops, config, lengths, batch_size)
         head = gpt.paper_head(config, lengths, batch_size) if accounting == "paper" else Head(Ledger(), 0)
 
-    checked_period(config, policy)
     layer_policies = [policy if policy.checkpoints(layer) else POLICIES["none"] for layer in range(config.n_layers)]
     kinds = Counter(layer_policies)
     ledgers = {kind: ledger(kind) for kind in kinds}

@@ -226,7 +226,7 @@ def described(accounting: str) -> str:
 
 def refusal(error: InputError) -> str:
     """Why a choice is struck out, as a sentence; what may be chosen instead is there to be seen."""
-    return sentence(str(error).partition(": it has")[0])
+    return sentence(str(error).partition(": it")[0])
 
 
 def sentence(words: str) -> str:
