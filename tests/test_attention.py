@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -198,20 +197,16 @@ def test_autocast_lowers_the_precision():
     assert q.grad.dtype == torch.float32
 
 
-def test_cheap_on_meta_tensors():
+def test_a_step_on_meta_tensors_is_two_ops():
     q, k, v, do = (x.detach().to("meta").requires_grad_() for x in random_inputs(33, 33, 4, 2, dtype=torch.float32))
-
-    def step():
+    with Record() as record:
         torch.autograd.grad(flash_attention(q, k, v, causal=True), (q, k, v), do)
-
-    step()
-    with Record():
-        seconds = []
-        for _ in range(50):
-            start = time.perf_counter()
-            step()
-            seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1e-3
+    ops = torch.ops.actckpt
+    views = {torch.ops.aten.detach.default}
+    assert [op for op in record.calls if op not in views] == [
+        ops.flash_attention.default,
+        ops.flash_attention_backward.default,
+    ]
 
 
 def test_importing_the_package_does_not_import_torch():
