@@ -24,7 +24,14 @@ def exact(count: Count) -> Count:
     Raises:
         OverflowError: An entry of an array does not fit into 64 bits.
     """
-    return count.astype(np.int64) if isinstance(count, np.ndarray) else int(count)
+    if not isinstance(count, np.ndarray):
+        return int(count)
+    try:
+        return count.astype(np.int64)
+    except OverflowError as error:
+        raise OverflowError(
+            f"a count of {count.max():.1e} does not fit into 64 bits: ask for so long a sequence by itself, as an int"
+        ) from error
 
 
 def unbounded(count: Count) -> Any:

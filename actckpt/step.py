@@ -81,7 +81,7 @@ class Step:
 
     Attributes:
         model: The model's name.
-        seq_len: S, in tokens; an array where the closed form was asked for many.
+        seq_len: S, in tokens; an int64 array where the closed form was asked for many.
         batch_size: B, in sequences.
         accounting: "workshop", "paper" or "llama"; "measured" for a measurement.
         attention: "flash" or "eager".
@@ -129,7 +129,9 @@ class Step:
     def _sum(self, count: Callable[[Ledger], Count]) -> Count:
         # most blocks share one ledger: each is counted once
         ledgers, times = {id(ledger): ledger for ledger in self.layers}, Counter(map(id, self.layers))
-        return total(times[key] * unbounded(count(ledger)) for key, ledger in ledgers.items())
+        counts = [times[key] * unbounded(count(ledger)) for key, ledger in ledgers.items()]
+        # a component without a term has as many zeros as there are sequence lengths
+        return total([0 * unbounded(self.seq_len), *counts])
 
     def to_dict(self) -> dict[str, Any]:
         """The step as the object that `--json` prints."""

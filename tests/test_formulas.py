@@ -481,3 +481,17 @@ def test_what_cannot_be_estimated_is_refused_in_one_line(options: dict[str, Any]
         estimate(**{"model": "llama-3.1-8b", "seq_len": 1024, **options})
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_every_count_of_many_lengths_has_their_shape() -> None:
+    step = estimate("llama-3.1-8b", seq_len=[1024, 4096], policy="ffn").to_dict()
+    assert step["seq_len"] == [1024, 4096]
+    for component, sizes in step["activations"]["by_component"].items():
+        assert len(sizes) == 2, component
+    assert step["activations"]["by_component"]["ffn"] == [0, 0]
+
+
+def test_an_array_that_does_not_fit_says_what_would() -> None:
+    with pytest.raises(OverflowError, match="by itself, as an int"):
+        estimate("llama-3.1-8b", seq_len=[2**22])
+    assert estimate("llama-3.1-8b", seq_len=2**22).flops.backward > 2**63

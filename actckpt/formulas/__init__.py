@@ -61,6 +61,7 @@ def estimate(
 
     Raises:
         InputError: A value is unknown, out of range, or not modelled by the accounting.
+        OverflowError: A count for an array of sequence lengths does not fit into 64 bits.
     """
     config, policy = get_config(model), get_policy(policy)
     if (name := "every_N" if policy.every > 1 else policy.name) not in accounting_policies(accounting):
@@ -98,7 +99,7 @@ def estimate(
         working = total(ledger.bytes for ledger in (*layers, head.ledger))
     return Step(
         model=config.name,
-        seq_len=seq_len,
+        seq_len=exact(lengths),
         batch_size=batch_size,
         accounting=accounting,
         attention=attention,
