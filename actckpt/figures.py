@@ -14,10 +14,9 @@ import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
 from actckpt.formulas import estimate
+from actckpt.hardware import GIB
 from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
-
-GIB = 2**30
 
 # Okabe and Ito's palette, https://jfly.uni-koeln.de/color/
 COLORS = {

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actckpt.errors import unknown
-
 GIB = 2**30
 GB = 10**9
 
@@ -100,16 +98,3 @@ ACCELERATORS: dict[str, Accelerator] = {
         ),
     )
 }
-
-
-def get_accelerator(accelerator: str | Accelerator) -> Accelerator:
-    """The preset of that name; an `Accelerator` is handed back as it is.
-
-    Raises:
-        InputError: The name is unknown.
-    """
-    if isinstance(accelerator, Accelerator):
-        return accelerator
-    if accelerator not in ACCELERATORS:
-        raise unknown("accelerator", accelerator, ACCELERATORS)
-    return ACCELERATORS[accelerator]

@@ -133,7 +133,7 @@ def saved_ledger(module: nn.Module, *inputs: Any) -> Ledger:
         # the graph keeps what it needs; the rest goes
         graph = [tensor.grad_fn for tensor in tree_iter(output) if isinstance(tensor, Tensor)]
         del inputs, output
-        ledger = _ledger(sorted(recorder.alive.values(), key=lambda storage: storage.order), POLICIES["none"])
+        ledger = _ledger(recorder.saved(), POLICIES["none"])
     del graph
     return ledger
 

@@ -137,11 +137,10 @@ class Recorder(TorchDispatchMode):
         """Count the storage of `tensor` no longer."""
         self._drop(tensor.untyped_storage()._cdata)
 
-    def saved(self, layer: str) -> list[Storage]:
-        """What is alive and belongs to a layer, in the order in which it was written."""
-        return sorted(
-            (storage for storage in self.alive.values() if storage.layer == layer), key=lambda storage: storage.order
-        )
+    def saved(self, layer: str | None = None) -> list[Storage]:
+        """What is alive and belongs to a layer, or all that is alive, in the order in which it was written."""
+        storages = (storage for storage in self.alive.values() if layer in (None, storage.layer))
+        return sorted(storages, key=lambda storage: storage.order)
 
     @contextmanager
     def forward(self) -> Iterator[None]:

@@ -70,7 +70,8 @@ def block_backward_bytes(block: Block, policy: Policy) -> Count:
     Exact with flash attention. Not counted are the copies in another layout that eager attention makes of q, k, v and
     its output while a region with it is recomputed, a few times 2·nD·S·B bytes where 12·n·S²·B are alive.
     """
-    stages = block.regions()["forward"]
+    regions = block.regions()
+    stages = regions["forward"]
     sizes = {name: prod(shape, start=ITEM_BYTES[dtype]) for name, (shape, dtype) in block.tensors().items()}
     gradients: dict[str, Count] = {"output": sizes["output"]}
     moments = []
@@ -80,7 +81,7 @@ def block_backward_bytes(block: Block, policy: Policy) -> Count:
             stream, branch = stage.reads
             gradients[stream], gradients[branch] = gradients.pop(*stage.writes), 0
             continue
-        saved = sum(sizes[name] for name in _saved_up_to(index, stages, block, policy))
+        saved = sum(sizes[name] for name in _saved_up_to(index, regions, policy))
         made = {name: sizes[name] for name in stage.reads}
         moments.append(saved + sum(gradients.values()) + sum(made.values()) + WEIGHT_BYTES * stage.weights)
         for name in stage.writes:
@@ -90,12 +91,13 @@ def block_backward_bytes(block: Block, policy: Policy) -> Count:
     return _largest(moments)
 
 
-def _saved_up_to(index: int, stages: list[Stage], block: Block, policy: Policy) -> set[str]:
+def _saved_up_to(index: int, regions: dict[str, list[Stage]], policy: Policy) -> set[str]:
     """The saved tensors that are alive when the backward pass runs stage `index`: its region has been recomputed."""
+    stages = regions["forward"]
     earlier, now = {stage.writes for stage in stages[: index + 1]}, stages[index].writes
     alive: set[str] = set()
     for region in policy.regions:
-        inside = block.regions()[region.name]
+        inside = regions[region.name]
         writes = {stage.writes for stage in inside}
         if now in writes:
             # a region holds what it started from until the last of its stages has run backward

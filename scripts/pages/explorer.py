@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, InputError, Step, estimate
+from actckpt.hardware import GB, GIB
 from pages import text
 
 STATES = ("parameters", "gradients", "optimizer")
@@ -317,8 +318,8 @@ def _table(view: View) -> str:
     head = "".join(f'<th scope="col">{text.LABELS[part]}</th>' for part in PARTS)
     rows = "".join(
         f'<tr><th scope="row">{length:,}</th>'
-        + "".join(f"<td>{text.fixed(parts[part][index] / text.GIB, 1)}</td>" for part in PARTS)
-        + f"<td>{text.fixed(sum(counts[index] for counts in parts.values()) / text.GIB, 1)}</td></tr>"
+        + "".join(f"<td>{text.fixed(parts[part][index] / GIB, 1)}</td>" for part in PARTS)
+        + f"<td>{text.fixed(sum(counts[index] for counts in parts.values()) / GIB, 1)}</td></tr>"
         for index, length in enumerate(view.lengths)
     )
     return (
@@ -334,7 +335,7 @@ def _capacities() -> list[tuple[int, str]]:
     names: dict[int, list[str]] = {}
     for name in CAPACITIES:
         names.setdefault(ACCELERATORS[name].memory_bytes, []).append(ACCELERATORS[name].label.split()[0])
-    return [(n_bytes, f"{', '.join(cards)} {n_bytes // text.GB} GB") for n_bytes, cards in names.items()]
+    return [(n_bytes, f"{', '.join(cards)} {n_bytes // GB} GB") for n_bytes, cards in names.items()]
 
 
 def scale(counts: Sequence[int]) -> float:
@@ -344,8 +345,8 @@ def scale(counts: Sequence[int]) -> float:
 
 def round_below(n_bytes: float) -> int:
     """The largest of 1, 2, 5, 10, … GiB that is not above `n_bytes`."""
-    power = 10 ** (len(str(int(n_bytes // text.GIB))) - 1)
-    return max(step * power * text.GIB for step in (1, 2, 5) if step * power * text.GIB <= n_bytes)
+    power = 10 ** (len(str(int(n_bytes // GIB))) - 1)
+    return max(step * power * GIB for step in (1, 2, 5) if step * power * GIB <= n_bytes)
 
 
 def _fits(total: int) -> Iterator[str]:

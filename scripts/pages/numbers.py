@@ -91,11 +91,6 @@ def workshop_saved_short() -> str:
     return text.percent(_saved("both", "workshop", 1024))
 
 
-def workshop_saved_long() -> str:
-    """The same at 16K tokens."""
-    return text.percent(_saved("both", "workshop", LONG))
-
-
 def llama_full_saved() -> str:
     """What recomputing whole blocks saves in a real Llama."""
     return text.percent(_saved("full", "llama", LONG))

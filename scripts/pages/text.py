@@ -5,9 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 
 from actckpt import PRESETS
-
-GIB = 2**30
-GB = 10**9
+from actckpt.hardware import GIB
 
 LABELS = {
     "parameters": "Parameters",
