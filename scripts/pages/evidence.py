@@ -55,7 +55,7 @@ def terms() -> str:
     rows = "".join(_term_row(term, found.pop(term.name, None)) for term in formula.block)
     rows += "".join(_term_row(None, term) for term in found.values())
     total = _byte_cells(formula.block.bytes, measured.block.bytes)
-    return _table(
+    return text.table(
         f"One block of {text.model_label(MODELS[0])}, {AT}, nothing recomputed",
         ("tensor", "component", "shape", "dtype", "closed form, bytes", "measured, bytes", "difference"),
         rows,
@@ -84,7 +84,7 @@ def _model_table(model: str) -> str:
         for formula, measured in [steps(model, policy)]
     )
     head = ("policy", "closed form, bytes", "measured, bytes", "difference", "in GiB")
-    return _table(f"{text.model_label(model)}, {N_LAYERS} blocks, {AT}", head, rows)
+    return text.table(f"{text.model_label(model)}, {N_LAYERS} blocks, {AT}", head, rows)
 
 
 def _byte_cells(formula: int, measured: int) -> str:
@@ -102,13 +102,4 @@ def _term_row(formula: Term | None, measured: Term | None) -> str:
     return (
         f'<tr><th scope="row"><i class="ac-swatch ac-{term.component}"></i><code>{escape(term.name)}</code></th>'
         f"<td>{term.component}</td><td>{shape}</td><td>{term.dtype}</td>{cells}</tr>"
-    )
-
-
-def _table(caption: str, head: tuple[str, ...], rows: str, foot: str = "") -> str:
-    columns = "".join(f'<th scope="col">{name}</th>' for name in head)
-    return (
-        f'<div class="ac-table" tabindex="0" role="region" aria-label="{caption}">'
-        f'<table class="ac-numbers"><caption>{caption}</caption>'
-        f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody><tfoot>{foot}</tfoot></table></div>"
     )

@@ -38,19 +38,21 @@ def inner_loop() -> str:
 
 def saved() -> str:
     """What the attention of one block saves, eager and flash, tensor by tensor, as a table."""
-    rows = []
-    for attention in ("eager", "flash"):
-        block = estimate(MODEL, seq_len=SEQ_LEN, attention=attention).block
-        terms = [term for term in block if term.component == "attention"]
-        rows += [
-            f"| {attention} | `{term.name}` | {' × '.join(f'{size:,}' for size in term.shape)} | {term.dtype} "
-            f"| {_mib(term.bytes)} |"
-            for term in terms
-        ]
-        rows.append(f"| **{attention}** | **sum** | | | **{_mib(block.component_bytes('attention'))}** |")
-    head = "| attention | tensor | shape | dtype | size |\n|---|---|---|---|--:|"
-    setting = f"One block of {text.model_label(MODEL)} at S = {SEQ_LEN:,}, batch size 1, nothing recomputed."
-    return "\n".join((head, *rows)) + f"\n\n{setting}\n{{ .ac-aside }}\n"
+    eager, flash = (
+        {term.name: term.bytes for term in block if term.component == "attention"}
+        for block in (estimate(MODEL, seq_len=SEQ_LEN, attention=attention).block for attention in ("eager", "flash"))
+    )
+    rows = "".join(
+        f'<tr><th scope="row"><code>{name}</code></th><td>{_mib(eager.get(name, 0))}</td>'
+        f"<td>{_mib(flash.get(name, 0))}</td></tr>"
+        for name in dict.fromkeys([*eager, *flash])
+    )
+    return text.table(
+        f"Attention in one block of {text.model_label(MODEL)}, S = {SEQ_LEN:,}, in MiB",
+        ("tensor", "eager", "flash"),
+        rows,
+        f'<tr><th scope="row">sum</th><td>{_mib(sum(eager.values()))}</td><td>{_mib(sum(flash.values()))}</td></tr>',
+    )
 
 
 def accuracy() -> str:
@@ -104,7 +106,7 @@ def _recording(recording: dict[str, Any]) -> str:
 
 
 def _mib(n_bytes: int) -> str:
-    return f'<data value="{n_bytes}" title="{n_bytes:,} bytes">{text.fixed(n_bytes / 2**20, 1)} MiB</data>'
+    return f'<data value="{n_bytes}" title="{n_bytes:,} bytes">{text.fixed(n_bytes / 2**20, 1)}</data>'
 
 
 def _code(source: str) -> str:

@@ -60,3 +60,13 @@ def data(n_bytes: int, part: str = "") -> str:
     """Bytes as people read them, with the exact number for whoever wants it."""
     attribute = f' data-part="{part}"' if part else ""
     return f'<data value="{n_bytes}" title="{n_bytes:,} bytes"{attribute}>{gib(n_bytes)}</data>'
+
+
+def table(caption: str, head: tuple[str, ...], rows: str, foot: str = "") -> str:
+    """A table of numbers that scrolls in itself, from its columns' names and the HTML of its rows."""
+    columns = "".join(f'<th scope="col">{name}</th>' for name in head)
+    return (
+        f'<div class="ac-table" tabindex="0" role="region" aria-label="{caption}">'
+        f'<table class="ac-numbers"><caption>{caption}</caption>'
+        f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody><tfoot>{foot}</tfoot></table></div>"
+    )
