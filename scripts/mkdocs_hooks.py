@@ -14,7 +14,7 @@ from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).resolve().parent.parent
 
-NUMBER = re.compile(r"\{\{ (\w+) \}\}")
+NUMBER = re.compile(r"\{\{ (?:(\w+)\.)?(\w+) \}\}")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
@@ -31,9 +31,8 @@ def on_pre_build(**_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the number that a function of `pages.numbers` returns in the place of `{{ its_name }}`."""
-    numbers = importlib.import_module("pages.numbers")
-    return NUMBER.sub(lambda match: f'<span class="ac-n">{getattr(numbers, match[1])()}</span>', markdown)
+    """Put what a function of `pages` returns in the place of `{{ module.function }}`, or of `{{ function }}` in `numbers`."""
+    return NUMBER.sub(lambda match: f'<span class="ac-n">{_number(match[1] or "numbers", match[2])}</span>', markdown)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
@@ -45,6 +44,10 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
 def on_post_page(output: str, **_: Any) -> str:
     """Name the theme's search dialog, which screen readers announce."""
     return output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
+
+
+def _number(module: str, function: str) -> str:
+    return str(getattr(importlib.import_module(f"pages.{module}"), function)())
 
 
 def _mathml(match: re.Match[str]) -> str:

@@ -99,7 +99,7 @@ def test_plotly_is_loaded_once_and_only_when_needed(page: Page, address: str) ->
     page.goto(address)
     page.wait_for_load_state("networkidle")
     assert bundles == [], "nothing on the first screen is a chart"
-    page.goto(address + "memory-over-sequence-length/")
+    page.goto(address + "workshop/memory-over-sequence-length/")
     for figure in page.locator(".ac-figure").all():
         figure.scroll_into_view_if_needed()
         expect(figure).to_have_attribute("data-drawn", "default")
@@ -177,7 +177,7 @@ def test_home_explorer_by_keyboard(page: Page, address: str) -> None:
     assert command.endswith("--accounting paper")
 
 
-@pytest.mark.parametrize("path", ["", "memory-over-sequence-length/"])
+@pytest.mark.parametrize("path", ["", "workshop/memory-over-sequence-length/"])
 def test_every_number_of_an_explorer(page: Page, address: str, path: str) -> None:
     page.goto(address + path)
     views = page.locator(".ac-explorer").evaluate(
@@ -218,7 +218,7 @@ def test_what_an_accounting_lacks_is_disabled_and_says_why(page: Page, address: 
 
 
 def test_a_shared_address_restores_the_view(page: Page, browser: Browser, address: str) -> None:
-    page.goto(address + "memory-over-sequence-length/")
+    page.goto(address + "workshop/memory-over-sequence-length/")
     page.get_by_label("Llama 3.1 405B").focus()
     page.keyboard.press("Space")
     page.locator("input[name=accounting][value=llama]").focus()
@@ -241,7 +241,7 @@ def test_an_address_that_makes_no_sense_opens_the_first_view(page: Page, address
 
 
 def test_a_column_can_be_pressed(page: Page, address: str) -> None:
-    page.goto(address + "memory-over-sequence-length/")
+    page.goto(address + "workshop/memory-over-sequence-length/")
     page.locator(".ac-column[data-index='3']").click()
     assert shown(page) == expected(estimate("llama-3.1-8b", seq_len=4096, accounting="workshop"))
     heights = page.locator(".ac-column").evaluate_all(

