@@ -31,7 +31,7 @@ def on_pre_build(**_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put what a function of `pages` returns in the place of `{{ module.function }}`, or of `{{ function }}` in `numbers`."""
+    """Put what `pages.module.function` returns in the place of `{{ module.function }}`; no module means `numbers`."""
     return NUMBER.sub(lambda match: f'<span class="ac-n">{_number(match[1] or "numbers", match[2])}</span>', markdown)
 
 
