@@ -32,7 +32,7 @@ def on_pre_build(**_: Any) -> None:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put what `pages.module.function` returns in the place of `{{ module.function }}`; no module means `numbers`."""
-    return NUMBER.sub(lambda match: f'<span class="ac-n">{_number(match[1] or "numbers", match[2])}</span>', markdown)
+    return NUMBER.sub(lambda match: _number(match[1] or "numbers", match[2]), markdown)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
@@ -47,7 +47,8 @@ def on_post_page(output: str, **_: Any) -> str:
 
 
 def _number(module: str, function: str) -> str:
-    return str(getattr(importlib.import_module(f"pages.{module}"), function)())
+    mark = importlib.import_module("pages.text").mark
+    return str(mark(getattr(importlib.import_module(f"pages.{module}"), function)()))
 
 
 def _mathml(match: re.Match[str]) -> str:

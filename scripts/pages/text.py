@@ -62,6 +62,11 @@ def data(n_bytes: int, part: str = "") -> str:
     return f'<data value="{n_bytes}" title="{n_bytes:,} bytes"{attribute}>{gib(n_bytes)}</data>'
 
 
+def mark(number: str) -> str:
+    """A number in prose that was computed, marked as such."""
+    return f'<span class="ac-n">{number}</span>'
+
+
 def table(caption: str, head: tuple[str, ...], rows: str, foot: str = "") -> str:
     """A table of numbers that scrolls in itself, from its columns' names and the HTML of its rows."""
     columns = "".join(f'<th scope="col">{name}</th>' for name in head)
