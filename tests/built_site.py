@@ -1,4 +1,4 @@
-"""Fixtures: the built site, on disk and served under a path as GitHub Pages serves it."""
+"""Fixtures: the built site, on disk and served under a path as GitHub Pages serves it, and a browser to open it in."""
 
 import functools
 import os
@@ -10,8 +10,20 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Without these a headless Chromium talks to its maker, or needs a GPU or a user that a container lacks
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -57,3 +69,19 @@ def address(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/actckpt/"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        executable = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
+    yield context.new_page()
+    context.close()

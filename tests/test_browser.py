@@ -1,16 +1,14 @@
 """The built site in a real browser: every page, both schemes, a phone and a desk; the explorers by keyboard."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from actckpt import ACCELERATORS, InputError, estimate
 from actckpt.step import Step
@@ -23,33 +21,6 @@ PAGES = sorted(str(file.relative_to(DOCS).with_suffix("")).removesuffix("index")
 WIDTHS = (375, 1400)
 SCHEMES = {"light": "default", "dark": "slate"}
 STATES = ("parameters", "gradients", "optimizer")
-
-# Without these a headless Chromium talks to its maker, or needs a GPU or a user that a container lacks
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        executable = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
-    yield context.new_page()
-    context.close()
 
 
 @pytest.mark.parametrize(("path", "width", "scheme"), list(product(PAGES, WIDTHS, SCHEMES)))
