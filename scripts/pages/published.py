@@ -1,0 +1,103 @@
+"""Figures that others have measured and published: the only place where a cited number is written down.
+
+Every other number of the site is computed. A page that cites one of these takes it from here, with its source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pages import text
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a figure was published."""
+
+    label: str
+    url: str
+
+    @property
+    def link(self) -> str:
+        """The source as a link."""
+        return f'<a href="{self.url}">{self.label}</a>'
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published figure.
+
+    Attributes:
+        value: The number as it stands in the source.
+        unit: Its unit.
+        what: What was measured, on what.
+        source: Who published it.
+        place: Where in the source it stands.
+    """
+
+    value: float
+    unit: str
+    what: str
+    source: Source
+    place: str
+
+    @property
+    def words(self) -> str:
+        """The figure with its unit, kept on one line."""
+        return f"{self.value:,g}\u00a0{self.unit}"
+
+
+KORTHIKANTI = Source("Korthikanti et al., arXiv 2205.05198", "https://arxiv.org/abs/2205.05198")
+TORCHTITAN = Source(
+    "torchtitan, docs/performance.md", "https://github.com/pytorch/torchtitan/blob/main/docs/performance.md"
+)
+
+_LAYER_22B = "forward and backward pass of one layer of the 22B model on A100"
+_TRAINING_13B = "training of Llama 2 13B on 64 A100"
+
+PUBLISHED: dict[str, Published] = {
+    "korthikanti_none": Published(19.6, "ms", f"{_LAYER_22B}, nothing recomputed", KORTHIKANTI, "Table 4"),
+    "korthikanti_full": Published(27.2, "ms", f"{_LAYER_22B}, everything recomputed", KORTHIKANTI, "Table 4"),
+    "korthikanti_selective": Published(20.9, "ms", f"{_LAYER_22B}, core attention recomputed", KORTHIKANTI, "Table 4"),
+    "gpt3_selective_saved": Published(
+        70,
+        "%",
+        "activation memory of GPT-3 that recomputing core attention saves, with eager attention",
+        KORTHIKANTI,
+        "§5",
+    ),
+    "gpt3_selective_overhead": Published(
+        2.7, "%", "FLOPs that recomputing core attention adds to GPT-3, with eager attention", KORTHIKANTI, "§5"
+    ),
+    "selective_flops_appendix": Published(
+        4, "Bs²h", "FLOPs a layer that selective recomputation adds", KORTHIKANTI, "appendix A"
+    ),
+    "selective_flops_equation_8": Published(
+        12, "Bs²h", "FLOPs a layer that selective recomputation adds", KORTHIKANTI, "equation 8"
+    ),
+    "torchtitan_none": Published(2162, "words/s", f"{_TRAINING_13B}, nothing recomputed", TORCHTITAN, "table"),
+    "torchtitan_selective": Published(1904, "words/s", f"{_TRAINING_13B}, selective by op", TORCHTITAN, "table"),
+}
+
+
+def more_time(slow: str, fast: str) -> float:
+    """How much longer one of `PUBLISHED` takes than another, as a share: from times, or from rates."""
+    one, other = PUBLISHED[slow], PUBLISHED[fast]
+    if one.unit != other.unit:
+        raise ValueError(f"{slow} is in {one.unit}, {fast} in {other.unit}")
+    return (other.value / one.value if one.unit.endswith("/s") else one.value / other.value) - 1
+
+
+def korthikanti_full_overhead() -> str:
+    """The time that recomputing everything added."""
+    return text.percent(more_time("korthikanti_full", "korthikanti_none"), 0)
+
+
+def korthikanti_selective_overhead() -> str:
+    """The time that recomputing core attention added."""
+    return text.percent(more_time("korthikanti_selective", "korthikanti_none"), 0)
+
+
+def torchtitan_selective_overhead() -> str:
+    """The time that torchtitan's selective recomputation added."""
+    return text.percent(more_time("torchtitan_selective", "torchtitan_none"), 0)
