@@ -13,26 +13,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
+from actckpt.drawing import COLORS, LABELS, LENGTHS, PATTERNS, broadcast, layout, line, logarithmic_lengths
 from actckpt.formulas import estimate
 from actckpt.hardware import GIB
 from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
-
-# Okabe and Ito's palette, https://jfly.uni-koeln.de/color/
-COLORS = {
-    "attention": "#0072B2",
-    "ffn": "#009E73",
-    "norm": "#E69F00",
-    "checkpoint": "#CC79A7",
-    "logits": "#D55E00",
-    "muted": "#6B7280",
-    "ink": "#1F2328",
-}
-LABELS = {"attention": "attention", "ffn": "FFN", "norm": "norm", "checkpoint": "checkpoint"}
-# what tells components apart where colour does not
-PATTERNS = {"attention": "", "ffn": "/", "norm": ".", "checkpoint": "x"}
-
-LENGTHS = tuple(2**power for power in range(10, 18))
 
 
 def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = LENGTHS) -> go.Figure:
@@ -46,20 +31,20 @@ def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = 
         ("Llama, flash attention", "ink", "middle right", {"attention": "flash"}),
     ]
     sizes = {
-        name: [n / GIB for n in _broadcast(estimate(config, seq_len=np.array(lengths), **how).total_bytes, lengths)]
+        name: [n / GIB for n in broadcast(estimate(config, seq_len=np.array(lengths), **how).total_bytes, lengths)]
         for name, _, _, how in lines
     }
     ratio = sizes[lines[0][0]][-1] / sizes[lines[-1][0]][-1]
     figure = go.Figure(
-        [_line(name, color, lengths, sizes[name], place) for name, color, place, _ in lines],
-        layout=_layout(
+        [line(name, color, lengths, sizes[name], place) for name, color, place, _ in lines],
+        layout=layout(
             f"At {lengths[-1]:,} tokens the workshop counts {ratio:,.0f} times what Llama keeps with flash attention",
             "sequence length, tokens (logarithmic)",
             "activations of all blocks, GiB (logarithmic)",
         ),
     )
     figure.update_traces(line_dash="dot", selector=lambda trace: trace.name != lines[-1][0])
-    _logarithmic_lengths(figure, lengths)
+    logarithmic_lengths(figure, lengths)
     figure.update_yaxes(type="log", tickformat=",~r")
     return figure
 
@@ -70,19 +55,19 @@ def component_shares(model: str | ModelConfig, lengths: Sequence[int] = LENGTHS)
     for attention in ("eager", "flash"):
         ledger = estimate(model, seq_len=np.array(lengths), attention=attention).block
         for component in ("attention", "ffn"):
-            share = _broadcast(100 * ledger.component_bytes(component) / ledger.bytes, lengths)
-            trace = _line(f"{LABELS[component]}, {attention}", component, lengths, share)
+            share = broadcast(100 * ledger.component_bytes(component) / ledger.bytes, lengths)
+            trace = line(f"{LABELS[component]}, {attention}", component, lengths, share)
             trace.line.dash = "dot" if attention == "eager" else "solid"
             traces.append(trace)
     figure = go.Figure(
         traces,
-        layout=_layout(
+        layout=layout(
             "With flash attention, the FFN is what you store",
             "sequence length, tokens (logarithmic)",
             "share of what a block saves, %",
         ),
     )
-    _logarithmic_lengths(figure, lengths)
+    logarithmic_lengths(figure, lengths)
     figure.update_yaxes(range=[0, 100])
     return figure
 
@@ -96,13 +81,13 @@ def policies_over_seq_len(
     colors = dict(zip(policies, ("muted", "attention", "ffn", "ink", "ink"), strict=True))
     places = {"none": "top right", "attention": "bottom right"}
     saved = {
-        policy: _broadcast(estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes, lengths)
+        policy: broadcast(estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes, lengths)
         for policy in policies
     }
     left = {policy: 100 * saved[policy][-1] / saved["none"][-1] for policy in policies}
     figure = go.Figure(
         [
-            _line(
+            line(
                 policy,
                 color,
                 lengths,
@@ -111,7 +96,7 @@ def policies_over_seq_len(
             )
             for policy, color in colors.items()
         ],
-        layout=_layout(
+        layout=layout(
             f"Recomputing the FFN leaves {left['ffn']:.0f}\u00a0%, the attention half {left['attention']:.0f}\u00a0%, "
             f"the whole block {left['full']:.0f}\u00a0%",
             "sequence length, tokens (logarithmic)",
@@ -119,7 +104,7 @@ def policies_over_seq_len(
         ),
     )
     figure.update_traces(line_dash="dash", selector={"name": "both"})
-    _logarithmic_lengths(figure, lengths)
+    logarithmic_lengths(figure, lengths)
     figure.update_yaxes(type="log", tickformat=",~r")
     return figure
 
@@ -160,7 +145,7 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], h
     message = f"{differ} of {len(policies)} policies differ" if differ else "every policy agrees to the byte"
     figure = go.Figure(
         traces,
-        layout=_layout(
+        layout=layout(
             f"Closed form (bars) and measurement (diamonds): {message}", "bytes per S·B·H, mean of the blocks", ""
         ),
     )
@@ -172,46 +157,3 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], h
     figure.update_layout(margin={"l": 110, "r": 20, "t": 40, "b": 50}, height=420)
     figure.update_yaxes(type="category", autorange="reversed")
     return figure
-
-
-def _broadcast(counts: Any, lengths: Sequence[int]) -> list[Any]:
-    return np.broadcast_to(counts, len(lengths)).tolist()
-
-
-def _line(name: str, color: str, x: Sequence[int], y: Sequence[float], label: str = "middle right") -> go.Scatter:
-    # the label stands at the line's end, so that no legend has to be matched to it
-    return go.Scatter(
-        name=name,
-        meta=color,
-        x=list(x),
-        y=list(y),
-        mode="lines+markers+text",
-        text=["" for _ in x[:-1]] + [f" {name}"],
-        textposition=label,
-        textfont={"color": COLORS[color]},
-        line={"color": COLORS[color], "width": 2.5},
-        marker={"color": COLORS[color], "size": 5},
-        cliponaxis=False,
-        hovertemplate="%{x:,} tokens: %{y:,.4~g}<extra>%{fullData.name}</extra>",
-    )
-
-
-def _layout(message: str, x: str, y: str) -> go.Layout:
-    return go.Layout(
-        template=go.layout.Template(),
-        title={"text": message},
-        xaxis={"title": {"text": x}},
-        yaxis={"title": {"text": y}},
-        showlegend=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 64, "r": 170, "t": 16, "b": 50},
-        height=400,
-    )
-
-
-def _logarithmic_lengths(figure: go.Figure, lengths: Sequence[int]) -> None:
-    # the lines' names stand to the right of the plot
-    figure.update_layout(margin_r=30 + 7 * max(len(trace.name) for trace in figure.data))
-    names = [f"{length // 1024}K" for length in lengths]
-    figure.update_xaxes(type="log", tickmode="array", tickvals=list(lengths), ticktext=names)
