@@ -28,6 +28,10 @@
       if (trace.marker.pattern) trace.marker.pattern = { ...trace.marker.pattern, fillmode: "overlay", fgcolor: token("ground"), fgopacity: 0.45, size: 6 };
       if (trace.type === "bar") trace.marker.line = { color: token("ground"), width: 1 };
     }
+    for (const shape of layout.shapes ?? []) if (shape.name) shape.line = { ...shape.line, color: token(shape.name) };
+    for (const note of layout.annotations ?? []) {
+      if (note.name) note.font = { color: token(`${note.name}-text`) || token(note.name), size: narrow ? 11 : 13 };
+    }
     return {
       data,
       layout: {

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 
-def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str) -> str:
+def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str, numbers: str = "") -> str:
     """The figure as HTML.
 
     Args:
@@ -18,6 +18,7 @@ def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str
         made_by: The call that made it.
         assumes: The accounting and what it assumes, in a sentence.
         test: The test that holds its numbers, as "file::function".
+        numbers: Its table, where rows and columns other than those of `table` say more.
     """
     content = chart.to_plotly_json()
     message = content["layout"].pop("title")["text"]
@@ -31,7 +32,7 @@ def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str
             f'aria-label="{escape(message)}. The numbers are in the table below."></div>',
             f"<figcaption><p>{escape(assumes)} Made by <code>{escape(made_by)}</code>, held by ",
             f'<a href="@/evidence/tests/#{file}"><code>{function}</code></a>.</p></figcaption>',
-            f'<details class="ac-data"><summary>The numbers</summary>{table(chart, message)}</details>',
+            f'<details class="ac-data"><summary>The numbers</summary>{numbers or table(chart, message)}</details>',
             f'<script type="application/json">{island}</script>',
             "</figure>",
         )
@@ -39,15 +40,16 @@ def figure(chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str
 
 
 def table(chart: go.Figure, name: str) -> str:
-    """The numbers of a figure: a row for each place on the shared axis, a column for each trace."""
+    """The numbers of a figure: a row for each place on the shared axis, a column for each trace one can point at."""
+    traces = [trace for trace in chart.data if trace.hoverinfo != "skip"]
     across = any(trace.orientation == "h" for trace in chart.data if trace.type == "bar")
     places = chart.data[0].y if across else chart.data[0].x
     axis = (chart.layout.yaxis if across else chart.layout.xaxis).title.text or "policy"
     unit = (chart.layout.xaxis if across else chart.layout.yaxis).title.text
-    head = "".join(f'<th scope="col">{escape(trace.name)}</th>' for trace in chart.data)
+    head = "".join(f'<th scope="col">{escape(trace.name)}</th>' for trace in traces)
     rows = "".join(
         f'<tr><th scope="row">{_cell(place)}</th>'
-        + "".join(f"<td>{_cell((trace.x if across else trace.y)[index])}</td>" for trace in chart.data)
+        + "".join(f"<td>{_cell((trace.x if across else trace.y)[index])}</td>" for trace in traces)
         + "</tr>"
         for index, place in enumerate(places)
     )
