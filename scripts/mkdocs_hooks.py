@@ -46,6 +46,13 @@ def on_post_page(output: str, **_: Any) -> str:
     return output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
 
 
+def on_post_build(config: Any, **_: Any) -> None:
+    """Leave no sitemap where the site's address is unknown: it would be empty."""
+    if not config.site_url:
+        for name in ("sitemap.xml", "sitemap.xml.gz"):
+            Path(config.site_dir, name).unlink(missing_ok=True)
+
+
 def _number(module: str, function: str) -> str:
     mark = importlib.import_module("pages.text").mark
     return str(mark(getattr(importlib.import_module(f"pages.{module}"), function)()))

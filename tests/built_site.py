@@ -26,7 +26,22 @@ FLAGS = (
 )
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
+# where the build under test would be published: pages link relatively, the sitemap and 404.html do not
+SITE_URL = "https://example.org/actckpt/"
+
+
+class LikePages(SimpleHTTPRequestHandler):
+    """Serves as GitHub Pages does: what is missing is answered with 404.html, whatever its depth."""
+
+    def send_error(self, code: int, *_: object) -> None:
+        missing = Path(self.directory) / "actckpt/404.html"
+        body = missing.read_bytes() if self.path.startswith("/actckpt/") and missing.is_file() else b""
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def log_message(self, *_: object) -> None:
         """The browser reports what is missing; the log would only repeat it."""
 
@@ -36,7 +51,7 @@ def build(root: Path, target: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(target)],
         cwd=root,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "SITE_URL": SITE_URL},
         capture_output=True,
         text=True,
         check=False,
@@ -52,7 +67,7 @@ def build_site() -> Callable[[Path, Path], None]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built site: ACTCKPT_SITE where that names one, or a new build."""
+    """The folder of the built site: ACTCKPT_SITE where that names one (built with SITE_URL), or a new build."""
     if given := os.environ.get("ACTCKPT_SITE"):
         return Path(given)
     target = tmp_path_factory.mktemp("site")
@@ -65,7 +80,7 @@ def address(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     """Where the site is served: below /actckpt/, with nothing at the root."""
     root = tmp_path_factory.mktemp("served")
     (root / "actckpt").symlink_to(site, target_is_directory=True)
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(root))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(LikePages, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/actckpt/"
         server.shutdown()

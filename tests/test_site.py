@@ -151,7 +151,7 @@ def test_a_changed_coefficient_changes_every_page(
     site: Path, tmp_path: Path, build_site: Callable[[Path, Path], None]
 ) -> None:
     copy = tmp_path / "copy"
-    for folder in ("actckpt", "docs", "scripts", "tests"):
+    for folder in ("actckpt", "docs", "overrides", "scripts", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "mkdocs.yml", copy)
     for name, before, after in MUTATIONS:
