@@ -9,6 +9,7 @@ from actckpt import PRESETS, estimate
 from actckpt.ledger import COMPONENTS
 
 figures = pytest.importorskip("actckpt.figures")
+figures_cost = pytest.importorskip("actckpt.figures_cost")
 
 MODEL = "llama-3.1-8b"
 GIB = 2**30
@@ -90,3 +91,22 @@ def test_figures_are_small_and_plain(name):
     assert figure.layout.xaxis.type == "log"
     assert "logarithmic" in figure.layout.xaxis.title.text
     assert figure.layout.yaxis.title.text
+
+
+def test_overheads_over_seq_len():
+    figure = figures_cost.overheads_over_seq_len(MODEL)
+    lines = traces(figure)
+    assert set(lines.pop("none").y) == {0}
+    names = {"attention": "attention", "ffn": "FFN", "both": "both"}
+    worlds = {"workshop": "workshop", "llama": "PyTorch"}
+    assert len(lines) == len(names) * len(worlds)
+    for policy, name in names.items():
+        for accounting, world in worlds.items():
+            trace = lines[f"{name}, {world}"]
+            for seq_len, share in zip(trace.x, trace.y, strict=True):
+                step = estimate(MODEL, seq_len=seq_len, policy=policy, accounting=accounting)
+                assert share == pytest.approx(100 * step.flops.overhead, rel=1e-12)
+    # what the title says
+    assert {round(share, 6) for share in lines["both, workshop"].y} == {33.333333}
+    low, high = min(lines["both, PyTorch"].y), max(lines["both, PyTorch"].y)
+    assert f"{low:.0f} to {high:.0f}\u00a0% in PyTorch" in figure.layout.title.text

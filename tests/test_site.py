@@ -28,7 +28,6 @@ WITHOUT_NUMBERS += (
     "workshop/activations",
     "workshop/training-memory",
     "workshop/recomputation",
-    "workshop/compute-cost",
     "workshop/attention-first",
     "workshop/takeaways",
     "evidence/claims",

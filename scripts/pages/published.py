@@ -49,7 +49,8 @@ class Published:
 
 KORTHIKANTI = Source("Korthikanti et al., arXiv 2205.05198", "https://arxiv.org/abs/2205.05198")
 TORCHTITAN = Source(
-    "torchtitan, docs/performance.md", "https://github.com/pytorch/torchtitan/blob/main/docs/performance.md"
+    "torchtitan, docs/performance.md",
+    "https://github.com/pytorch/torchtitan/blob/041336434916bdc0f88c1f89fda176fd3c2092e4/docs/performance.md",
 )
 
 _LAYER_22B = "forward and backward pass of one layer of the 22B model on A100"
@@ -59,6 +60,7 @@ PUBLISHED: dict[str, Published] = {
     "korthikanti_none": Published(19.6, "ms", f"{_LAYER_22B}, nothing recomputed", KORTHIKANTI, "Table 4"),
     "korthikanti_full": Published(27.2, "ms", f"{_LAYER_22B}, everything recomputed", KORTHIKANTI, "Table 4"),
     "korthikanti_selective": Published(20.9, "ms", f"{_LAYER_22B}, core attention recomputed", KORTHIKANTI, "Table 4"),
+    "korthikanti_seq_len": Published(2048, "tokens", "sequence length of every model of the paper", KORTHIKANTI, "§6"),
     "gpt3_selective_saved": Published(
         70,
         "%",
@@ -101,3 +103,13 @@ def korthikanti_selective_overhead() -> str:
 def torchtitan_selective_overhead() -> str:
     """The time that torchtitan's selective recomputation added."""
     return text.percent(more_time("torchtitan_selective", "torchtitan_none"), 0)
+
+
+def torchtitan_none_rate() -> str:
+    """The rate of torchtitan without recomputation."""
+    return PUBLISHED["torchtitan_none"].words
+
+
+def torchtitan_selective_rate() -> str:
+    """The rate of torchtitan with selective recomputation."""
+    return PUBLISHED["torchtitan_selective"].words
