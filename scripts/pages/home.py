@@ -31,7 +31,7 @@ def headlines() -> str:
         (
             f"{numbers.paper_linear()} SBH",
             "bytes a block keeps, for each token and channel",
-            f"The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps {numbers.llama_none()} in "
+            f"The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps {text.mark(numbers.llama_none())} in "
             "another way: no masks, fewer heads for keys and values, three matrices in the FFN.",
         ),
         (
@@ -43,18 +43,18 @@ def headlines() -> str:
             numbers.workshop_overhead(),
             "more FLOPs to recompute everything",
             "A backward pass of exactly twice the forward. PyTorch stops a recomputation early, and flash attention's "
-            f"backward is longer: whole blocks of Llama 3.1 8B cost {numbers.llama_overheads()} between "
+            f"backward is longer: whole blocks of Llama 3.1 8B cost {text.mark(numbers.llama_overheads())} between "
             f"{text.tokens(int(numbers.LENGTHS[0]))} and {text.tokens(int(numbers.LENGTHS[-1]))} tokens.",
         ),
         (
             numbers.workshop_saved_short(),
             "of the activations saved, and more with length",
             f"The workshop's accounting of Llama 3.1 8B, both halves recomputed, {text.tokens(1024)} tokens. The real "
-            f"block with flash attention saves {numbers.llama_full_saved()} at any length, recomputed whole.",
+            f"block with flash attention saves {text.mark(numbers.llama_full_saved())} at any length, recomputed whole.",
         ),
     )
     items = "".join(
-        f'<li><p class="ac-headline__figure">{figure_}</p><p class="ac-headline__what">{what}</p>'
+        f'<li><p class="ac-headline__figure">{text.mark(figure_)}</p><p class="ac-headline__what">{what}</p>'
         f'<p class="ac-headline__assumes">{assumes}</p></li>'
         for figure_, what, assumes in cards
     )
