@@ -31,8 +31,9 @@ def headlines() -> str:
         (
             f"{numbers.paper_linear()} SBH",
             "bytes a block keeps, for each token and channel",
-            f"The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps {text.mark(numbers.llama_none())} in "
-            "another way: no masks, fewer heads for keys and values, three matrices in the FFN.",
+            "The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps "
+            f"{text.mark(numbers.llama_none())} in another way: no masks, fewer heads for keys and "
+            "values, three matrices in the FFN.",
         ),
         (
             f"{numbers.paper_squared()} nS²",
@@ -49,8 +50,9 @@ def headlines() -> str:
         (
             numbers.workshop_saved_short(),
             "of the activations saved, and more with length",
-            f"The workshop's accounting of Llama 3.1 8B, both halves recomputed, {text.tokens(1024)} tokens. The real "
-            f"block with flash attention saves {text.mark(numbers.llama_full_saved())} at any length, recomputed whole.",
+            f"The workshop's accounting of Llama 3.1 8B, both halves recomputed, {text.tokens(1024)} tokens. The "
+            f"real block with flash attention, recomputed whole, saves {text.mark(numbers.llama_full_saved())} "
+            "at any length.",
         ),
     )
     items = "".join(
