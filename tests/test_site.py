@@ -28,7 +28,6 @@ WITHOUT_NUMBERS += (
     "workshop/activations",
     "workshop/training-memory",
     "workshop/recomputation",
-    "workshop/attention-first",
     "workshop/takeaways",
     "evidence/claims",
     "exercises",

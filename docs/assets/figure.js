@@ -26,11 +26,16 @@
       // bright enough to draw, a line's own colour may be too light to read
       if (trace.textfont) trace.textfont = { color: token(`${trace.meta}-text`) || color, size: narrow ? 11 : 13 };
       if (trace.marker.pattern) trace.marker.pattern = { ...trace.marker.pattern, fillmode: "overlay", fgcolor: token("ground"), fgopacity: 0.45, size: 6 };
-      if (trace.type === "bar") trace.marker.line = { color: token("ground"), width: 1 };
+      if (trace.type === "bar") {
+        trace.marker.line = { color: token("ground"), width: 1 };
+        if (trace.text) trace.insidetextfont = { color: token(trace.meta === "attention" ? "on-fill" : "on-light-fill") };
+      }
     }
     for (const shape of layout.shapes ?? []) if (shape.name) shape.line = { ...shape.line, color: token(shape.name) };
     for (const note of layout.annotations ?? []) {
-      if (note.name) note.font = { color: token(`${note.name}-text`) || token(note.name), size: narrow ? 11 : 13 };
+      if (!note.name) continue;
+      note.font = { color: token(`${note.name}-text`) || token(note.name), size: narrow ? 11 : 13 };
+      note.arrowcolor = token(note.name);
     }
     return {
       data,
