@@ -46,6 +46,11 @@ def prose_gib(n_bytes: int) -> str:
     return gib(n_bytes, digits=0 if n_bytes >= 100 * GIB else 1)
 
 
+def size(n_bytes: int) -> str:
+    """Bytes as "2.13 GiB", or as "128 MiB" where they are less than one GiB."""
+    return gib(n_bytes, 2) if n_bytes >= GIB else f"{fixed(n_bytes / 2**20, 0)} MiB"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A share as "33.3 %", the sign kept on the number's line."""
     return f"{fixed(100 * share, digits)}\u00a0%"

@@ -1,0 +1,84 @@
+"""The pictures: their numbers are the package's, and every frame says what it shows."""
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actckpt import PRESETS, estimate
+from actckpt.config import ModelConfig
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from pages.pictures import passes, scene, svg
+from pages.pictures.player import player
+
+
+def model(vocab_size: int) -> ModelConfig:
+    return replace(PRESETS[passes.MODEL], n_layers=passes.N_LAYERS, vocab_size=vocab_size)
+
+
+@pytest.mark.parametrize("policy", ["none", "full"])
+def test_the_curve_of_a_step(policy: str) -> None:
+    step = estimate(model(vocab_size=8), seq_len=passes.SEQ_LEN, policy=policy)
+    everything = estimate(model(vocab_size=8), seq_len=passes.SEQ_LEN).block.bytes
+    runs = passes.passes(policy)
+    for each in runs:
+        before = each.layer * step.block.bytes
+        held = step.block.bytes if each.action == "forward" else everything
+        assert each.bytes - each.working_bytes == before + held
+        assert (each.working_bytes > 0) == (each.action == "backward")
+    # with next to no vocabulary the blocks have the peak of the whole step; the loss's own gradient is 4 bytes
+    assert passes.peak(policy).bytes + 4 == step.working_bytes
+    for action in ("forward", "recompute", "backward"):
+        flops = sum(each.flops for each in runs if each.action == action)
+        assert flops == getattr(step.flops, action)
+    assert [each.layer for each in runs if each.action == "backward"] == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("policy", ["none", "full"])
+@pytest.mark.parametrize("layout", scene.LAYOUTS, ids=lambda layout: layout.name)
+def test_the_curve_is_drawn_to_scale(policy: str, layout: scene.Layout) -> None:
+    drawn = scene.Scene(policy, layout, scene.span(policy))
+    columns, runs = drawn.columns(), passes.passes(policy)
+    per_byte = (layout.bottom - drawn.y(runs[0].bytes)) / runs[0].bytes
+    per_flop = (columns[0][2] - columns[0][1]) / runs[0].flops
+    levels = [y for _, y in drawn.outline()][2:-1:3]
+    assert len(levels) == len(runs)
+    for each, (_, start, end), y in zip(runs, columns, levels, strict=True):
+        assert (layout.bottom - y) / each.bytes == pytest.approx(per_byte)
+        assert (end - start) / each.flops == pytest.approx(per_flop)
+    assert columns[-1][2] == pytest.approx(layout.right)
+
+
+def test_a_part_says_in_which_frames_it_is_shown() -> None:
+    line = svg.Timeline(10, still=4)
+    assert line.on(2, range(4, 8)).attribute == "2 4-7"
+    assert line.since(8).attribute == "8-9"
+    assert line.before(2).attribute == "0-1"
+    assert svg.box(0, 0, 1, 1, when=line.since(4)).count("is-off") == 0
+    assert svg.box(0, 0, 1, 1, when=line.before(4)).count("is-off") == 1
+    assert line.on(range(8, 99)) == line.since(8)
+
+
+def test_a_player_names_its_drawings() -> None:
+    drawing = svg.svg(360, 100, layout="narrow") + svg.svg(720, 100, layout="wide")
+    made = player(
+        name="p",
+        title="Why & how",
+        description="what",
+        frames=["one", "two"],
+        drawing=drawing,
+        caption="see",
+        made_by="f()",
+        assumes="nothing",
+        test="test_pictures::test_a_player_names_its_drawings",
+    )
+    assert made.count("<title") == made.count("<desc") == made.count('role="img"') == 2
+    assert made.count("Why &amp; how") == 3
+    ids = re.findall(r' id="([^"]+)"', made)
+    assert len(ids) == len(set(ids))
+    for reference in re.findall(r'aria-\w+by="([^"]+)"', made):
+        assert reference in ids
