@@ -25,7 +25,6 @@ WITHOUT_NUMBERS = (
 )
 # pages that are still to be written
 WITHOUT_NUMBERS += (
-    "workshop/activations",
     "workshop/training-memory",
     "workshop/recomputation",
     "workshop/takeaways",

@@ -82,7 +82,7 @@ def matmuls() -> str:
 def cases() -> str:
     """The overheads of the workshop's two cases and of two longer ones, as a table."""
     rows = "".join(_case_row(name, ratio) for name, ratio in CASES.items())
-    head = ("case", f"tokens, {LABEL.split()[-1]}", "attention's share of F", "attention", "FFN", "both")
+    head = ("case", f"tokens, {LABEL.split()[-1]}", "attention", "FFN", "both", "attention’s share of F")
     return text.table("FLOPs that recomputing adds to a step, by the workshop's rules", head, rows)
 
 
@@ -204,9 +204,9 @@ def _case_row(name: str, ratio: int) -> str:
         f"<td>{flops} / ({step_factor()} · {attention + ffn}) = {text.percent(float(shares[strategy]))}</td>"
         for strategy, flops in recomputed.items()
     )
-    tokens = f"{ratio * PRESETS[MODEL].hidden_size:,}" if ratio else "few"
+    tokens = f"{ratio * PRESETS[MODEL].hidden_size:,}" if ratio else "–"
     share = text.percent(attention / (attention + ffn))
-    return f'<tr><th scope="row">{name}</th><td>{tokens}</td><td>{share}</td>{cells}</tr>'
+    return f'<tr><th scope="row">{name}</th><td>{tokens}</td>{cells}<td>{share}</td></tr>'
 
 
 def _swatch(component: str) -> str:
