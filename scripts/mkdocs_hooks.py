@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
+from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 NUMBER = re.compile(r"\{\{ (?:(\w+)\.)?(\w+) \}\}")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+RUNNING: dict[str, Any] = {}
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
 
@@ -26,8 +30,27 @@ def on_startup(**_: Any) -> None:
 
 def on_pre_build(**_: Any) -> None:
     """Forget the package, so that `mkdocs serve` shows a formula as it is after an edit."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "pages")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "labs", "pages")]:
         del sys.modules[name]
+
+
+def on_files(files: Any, config: Any, **_: Any) -> Any:
+    """Add a page for each lab, and start to execute those that changed; the lab itself is there to be downloaded."""
+    RUNNING.update(importlib.import_module("labs").start())
+    for name in RUNNING:
+        files.append(File.generated(config, f"labs/{name}.md", content=""))
+    return files
+
+
+def on_page_read_source(page: Any, **_: Any) -> str | None:
+    """The executed lab, for its page."""
+    folder, _, name = page.file.src_uri.removesuffix(".md").rpartition("/")
+    if folder != "labs" or name not in RUNNING:
+        return None
+    try:
+        return str(importlib.import_module("pages.lab").page(RUNNING.pop(name).result()))
+    except CellExecutionError as error:
+        raise PluginError(f"docs/labs/{name}.py failed:\n{error}") from error
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

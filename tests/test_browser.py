@@ -17,7 +17,10 @@ pytest_plugins = ["built_site"]
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 # every page, as its address ends
-PAGES = sorted(str(file.relative_to(DOCS).with_suffix("")).removesuffix("index") for file in DOCS.rglob("*.md"))
+PAGES = sorted(
+    str(file.relative_to(DOCS).with_suffix("")).removesuffix("index")
+    for file in (*DOCS.rglob("*.md"), *DOCS.glob("labs/*.py"))
+)
 WIDTHS = (375, 1400)
 SCHEMES = {"light": "default", "dark": "slate"}
 STATES = ("parameters", "gradients", "optimizer")

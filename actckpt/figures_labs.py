@@ -1,0 +1,140 @@
+"""The charts of the labs: they draw what a lab measured.
+
+No closed form is imported here: a lab that draws its measurement is not executed again when a formula changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import plotly.graph_objects as go
+
+from actckpt.drawing import COLORS, LABELS, PATTERNS, layout
+from actckpt.ledger import COMPONENTS
+from actckpt.step import Step
+
+MIB = 2**20
+
+
+def loss_curves(losses: Mapping[str, Sequence[float]]) -> go.Figure:
+    """The loss of each run over its steps: runs that are equal to the last bit share one line.
+
+    Args:
+        losses: A loss for each step, by the name of the run.
+    """
+    curves: dict[tuple[float, ...], list[str]] = {}
+    for name, values in losses.items():
+        curves.setdefault(tuple(values), []).append(name)
+    largest = max(map(len, curves.values()))
+    message = (
+        f"{len(losses)} policies draw one loss curve"
+        if len(curves) == 1
+        else f"{len(losses) - largest} of {len(losses)} policies part from the others"
+    )
+    traces = []
+    for values, names in curves.items():
+        label = f"all {len(names)} policies" if len(curves) == 1 else ", ".join(names)
+        traces.append(
+            go.Scatter(
+                name=label,
+                meta="ink",
+                x=list(range(1, len(values) + 1)),
+                y=list(values),
+                mode="lines+markers+text",
+                text=["" for _ in values[:-1]] + [f" {label}"],
+                textposition="middle right",
+                textfont={"color": COLORS["ink"]},
+                line={"color": COLORS["ink"], "width": 2.5},
+                marker={"color": COLORS["ink"], "size": 5},
+                cliponaxis=False,
+                hovertemplate="step %{x}: %{y:.4f}<extra>%{fullData.name}</extra>",
+            )
+        )
+    figure = go.Figure(traces, layout=layout(message, "step", "loss, nats a byte"))
+    return figure.update_layout(margin_r=120, height=340)
+
+
+def saved_by_policy(steps: Sequence[Step]) -> go.Figure:
+    """What all blocks keep under each policy, component by component, with what is recomputed beside each bar."""
+    policies = [step.policy.name for step in steps]
+    traces: list[Any] = [
+        go.Bar(
+            name=LABELS[component],
+            meta=component,
+            y=policies,
+            x=[step.by_component()[component] / MIB for step in steps],
+            orientation="h",
+            marker={"color": COLORS[component], "pattern": {"shape": PATTERNS[component]}},
+            hovertemplate="%{x:.2f} MiB<extra>%{fullData.name}</extra>",
+        )
+        for component in COMPONENTS
+    ]
+    traces.append(
+        go.Scatter(
+            name="sum",
+            meta="ink",
+            y=policies,
+            x=[step.total_bytes / MIB for step in steps],
+            mode="text",
+            text=[f"  +{step.flops.overhead:.1%} FLOPs" for step in steps],
+            textposition="middle right",
+            textfont={"color": COLORS["ink"]},
+            cliponaxis=False,
+            showlegend=False,
+            hovertemplate="%{x:.2f} MiB<extra>%{fullData.name}</extra>",
+        )
+    )
+    most, least = (choose(steps, key=lambda step: int(step.total_bytes)) for choose in (max, min))
+    message = (
+        f"{least.policy.name} keeps {100 * least.total_bytes / most.total_bytes:.0f}\u00a0% of what {most.policy.name} "
+        f"keeps, for {100 * least.flops.overhead:.0f}\u00a0% more FLOPs"
+    )
+    figure = go.Figure(traces, layout=layout(message, "kept by all blocks, MiB", ""))
+    figure.update_layout(
+        barmode="stack",
+        showlegend=True,
+        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
+        margin={"l": 110, "r": 110, "t": 40, "b": 50},
+        height=440,
+    )
+    return figure.update_yaxes(type="category", autorange="reversed")
+
+
+def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
+    """The running sum of an online softmax after each tile, split by the tile that each part of it came from.
+
+    Args:
+        parts: For each tile, the sum of exponentials of every tile so far, less the maximum so far.
+    """
+    tiles = [f"tile {tile}" for tile in range(1, len(parts) + 1)]
+    shrunk = [sum(now[:-1]) / sum(before) for before, now in pairwise(parts)]
+    message = f"A larger score shrinks what was summed before it, here to {100 * min(shrunk):.0f}\u00a0% at the most"
+    # neighbours differ in colour and in pattern
+    shapes = ("", "/", ".", "x", "\\", "-", "|", "+")
+    figure = go.Figure(
+        [
+            go.Bar(
+                name=name,
+                meta="attention" if index % 2 else "muted",
+                x=tiles,
+                y=[part[index] if index < len(part) else 0.0 for part in parts],
+                marker={
+                    "color": COLORS["attention" if index % 2 else "muted"],
+                    "pattern": {"shape": shapes[index % len(shapes)]},
+                },
+                hovertemplate="%{y:.4f}<extra>%{fullData.name}</extra>",
+            )
+            for index, name in enumerate(tiles)
+        ],
+        layout=layout(message, "after", "sum of exponentials, l"),
+    )
+    figure.update_layout(
+        barmode="stack",
+        showlegend=True,
+        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
+        margin={"l": 64, "r": 20, "t": 40, "b": 50},
+        height=350,
+    )
+    return figure
