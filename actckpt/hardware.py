@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 GIB = 2**30
 GB = 10**9
+REGISTER_BYTES = 64 * 1024 * 4
+"""The register file of one streaming multiprocessor: 64K registers of 32 bits on all of `ACCELERATORS` (CUDA C++
+programming guide, technical specifications by compute capability)."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Accelerator:
         sram_bytes: L1 cache and shared memory of one streaming multiprocessor.
         shared_bytes: The part of it that one thread block can take as shared memory.
         source: Where the figures come from.
+        l2_bytes: The L2 cache that all streaming multiprocessors share, where a source states it.
     """
 
     name: str
@@ -34,9 +38,21 @@ class Accelerator:
     sram_bytes: int
     shared_bytes: int
     source: str
+    l2_bytes: int | None = None
+
+    @property
+    def total_sram_bytes(self) -> int:
+        """L1 cache and shared memory of all streaming multiprocessors."""
+        return self.n_sms * self.sram_bytes
+
+    @property
+    def balance(self) -> float:
+        """The FLOPs that the tensor cores can run while one byte comes from memory."""
+        return self.bf16_flops / self.bandwidth
 
 
 _KIB = 2**10
+_MIB = 2**20
 
 ACCELERATORS: dict[str, Accelerator] = {
     accelerator.name: accelerator
@@ -50,7 +66,8 @@ ACCELERATORS: dict[str, Accelerator] = {
             n_sms=108,
             sram_bytes=192 * _KIB,
             shared_bytes=163 * _KIB,
-            source="NVIDIA A100 datasheet; CUDA C++ programming guide, compute capability 8.0",
+            source="NVIDIA A100 datasheet and whitepaper; CUDA C++ programming guide, compute capability 8.0",
+            l2_bytes=40 * _MIB,
         ),
         Accelerator(
             name="a100-80gb",
@@ -61,7 +78,8 @@ ACCELERATORS: dict[str, Accelerator] = {
             n_sms=108,
             sram_bytes=192 * _KIB,
             shared_bytes=163 * _KIB,
-            source="NVIDIA A100 datasheet (SXM); CUDA C++ programming guide, compute capability 8.0",
+            source="NVIDIA A100 datasheet (SXM) and whitepaper; CUDA C++ programming guide, compute capability 8.0",
+            l2_bytes=40 * _MIB,
         ),
         Accelerator(
             name="h100-80gb",
@@ -72,7 +90,8 @@ ACCELERATORS: dict[str, Accelerator] = {
             n_sms=132,
             sram_bytes=256 * _KIB,
             shared_bytes=227 * _KIB,
-            source="NVIDIA H100 datasheet (SXM); CUDA C++ programming guide, compute capability 9.0",
+            source="NVIDIA H100 datasheet (SXM) and whitepaper; CUDA C++ programming guide, compute capability 9.0",
+            l2_bytes=50 * _MIB,
         ),
         Accelerator(
             name="h200-141gb",

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,54 +10,86 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+RECORDING = {
+    "device": "A device",
+    "driver": "1.2",
+    "cuda": "7.8",
+    "torch": "3.4",
+    "triton": "5.6",
+    "commit": "0123456789abcdef",
+    "date": "2000-01-02",
+    "entries": {
+        "matmul": {"tflops": 654.0},
+        "correctness/D64/bfloat16/causal": {"right": True},
+        "correctness/D96/bfloat16/causal": {"right": False},
+        "policy/full/S2048": {
+            "working_bytes": 2**30 + 2**20,
+            "predicted_working_bytes": 2**30,
+            "predicted_flops": 10**12,
+            "step_s": 0.25,
+        },
+        "speed/D128/S1024/causal/heads32-8": {
+            "implementations": {
+                name: {
+                    "forward_s": 0.0125,
+                    "backward_s": 0.03125,
+                    "forward_tflops": 321.0,
+                    "backward_tflops": rate,
+                }
+                for name, rate in (("actckpt", 222.0), ("sdpa_cudnn", 444.0))
+            },
+            "refused": {},
+        },
+    },
+}
+
 
 @pytest.fixture
-def flash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    module = importlib.import_module("pages.flash")
+    module = importlib.import_module("pages.gpu")
     monkeypatch.setattr(module, "DATA", tmp_path)
     yield module
     for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
         del sys.modules[name]
 
 
-def test_without_a_recording_the_page_says_so(flash) -> None:
-    assert "No recording exists yet" in flash.recordings()
-
-
-def test_a_recording_is_shown_with_device_versions_and_date(flash, tmp_path: Path) -> None:
-    policy = {
-        "working_bytes": 2**30 + 2**20,
-        "predicted_working_bytes": 2**30,
-        "predicted_flops": 10**12,
-        "step_s": 0.25,
-    }
-    recording = {
-        "device": "A device",
-        "driver": "1.2",
-        "torch": "3.4",
-        "triton": "5.6",
-        "commit": "0123456789abcdef",
-        "date": "2000-01-02",
-        "entries": {
-            "matmul": {"tflops": 1.0},
-            "correctness/D64/bfloat16/causal": {"right": True},
-            "correctness/D96/bfloat16/causal": {"right": False},
-            "policy/full/S2048": policy,
-        },
-    }
+def shown(gpu, tmp_path: Path, recording: dict) -> str:
     (tmp_path / "gpu-a-device.json").write_text(json.dumps(recording), encoding="utf-8")
-    shown = flash.recordings()
-    for part in (
-        "A device",
-        "torch 3.4",
-        "triton 5.6",
-        "driver 1.2",
-        "2000-01-02",
-        "0123456789",
-        "Of 2 ",
-        "1 are right",
-    ):
-        assert part in shown
-    assert "| `full/S2048` | 1.000 GiB | 1.001 GiB | 250.0 ms |" in shown
-    assert "No recording" not in shown
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", gpu.recordings()))
+
+
+def test_without_a_recording_the_page_says_so(gpu) -> None:
+    assert "No recording exists yet" in gpu.recordings()
+    assert "Nothing on this site was measured on a GPU" in gpu.recordings()
+
+
+def test_a_recording_is_shown_with_device_versions_and_date(gpu, tmp_path: Path) -> None:
+    page = shown(gpu, tmp_path, RECORDING)
+    for part in ("A device", "torch 3.4", "triton 5.6", "cuda 7.8", "driver 1.2", "2000-01-02", "0123456789 "):
+        assert part in page
+    assert "654 TFLOP/s" in page
+    assert "No recording" not in page
+
+
+def test_a_recording_says_what_is_right_and_what_is_not(gpu, tmp_path: Path) -> None:
+    page = shown(gpu, tmp_path, RECORDING)
+    assert "of 2 combinations" in page
+    assert "1 are right" in page
+    assert "Wrong: D96/bfloat16/causal" in page
+
+
+def test_a_recording_shows_memory_and_time_of_the_policies(gpu, tmp_path: Path) -> None:
+    assert "full/S2048 1.000 GiB 1.001 GiB +0.10 % 250.0 ms 4 " in shown(gpu, tmp_path, RECORDING)
+
+
+def test_a_recording_shows_the_speed_of_attention(gpu, tmp_path: Path) -> None:
+    page = shown(gpu, tmp_path, RECORDING)
+    assert "D128/S1024/causal/heads32-8 actckpt 12.50 31.25 321 222" in page
+    assert "D128/S1024/causal/heads32-8 SDPA, cuDNN 12.50 31.25 321 444" in page
+
+
+def test_a_recording_that_ended_early_is_shown_as_far_as_it_goes(gpu, tmp_path: Path) -> None:
+    page = shown(gpu, tmp_path, RECORDING | {"entries": {}})
+    assert "of 0 combinations" in page
+    assert "Speed" not in page

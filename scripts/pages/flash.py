@@ -1,39 +1,80 @@
-"""The blocks of "Flash attention" and "On a GPU"."""
+"""The tables and charts of "Flash attention"; `flash_numbers` has its sentences' numbers, `flash_code` its code."""
 
 from __future__ import annotations
 
-import inspect
-import json
-from pathlib import Path
-from typing import Any
+from actckpt import ACCELERATORS, Accelerator, estimate, figures_flash
+from actckpt.formulas import traffic
+from actckpt.formulas.traffic import Kernel
+from actckpt.hardware import GB, REGISTER_BYTES
+from pages import figure, published, text
+from pages.flash_numbers import (
+    ACCELERATOR,
+    DEVICE,
+    HEAD,
+    MODEL,
+    SEQ_LEN,
+    SHAPE,
+    TILES,
+    backward_share,
+    growth,
+    size,
+    table,
+)
 
-import torch
-
-from actckpt import PRESETS, estimate, flash_attention
-from actckpt.llama import eager_attention
-from actckpt.ops.attention import reference
-from pages import text
-
-DATA = Path(__file__).parents[2] / "docs" / "data"
-MODEL = "llama-3.1-8b"
-SEQ_LEN = 4096
+LABEL = text.model_label(MODEL)
+BOUNDS = (
+    f"One block's attention of {LABEL}, S = {SEQ_LEN:,}, bfloat16, nothing masked; bytes and matmul FLOPs from the "
+    f"tensors' shapes and the package's tiles, rates from the datasheet."
+)
 
 
-def algorithm() -> str:
-    """The forward pass of the reference, as it stands in the package."""
-    return _code(inspect.getsource(reference.forward))
+def memories() -> str:
+    """The table of an A100's memories: what they are, how large, how fast, and who decides what lies there."""
+    cited = published.PUBLISHED
+
+    def latency(name: str) -> str:
+        return cited[name].words
+
+    rows = (
+        ("registers", size(DEVICE.n_sms * REGISTER_BYTES), "", "", "the compiler"),
+        (
+            "L1 cache and shared memory, “SRAM”",
+            f"{DEVICE.n_sms} × {size(DEVICE.sram_bytes)} = {size(DEVICE.total_sram_bytes)}",
+            f"{cited['sram_bandwidth'].words}",
+            f"{latency('shared_latency')} (shared), {latency('l1_latency')} (L1)",
+            "the kernel's author: shared memory; the rest is a cache",
+        ),
+        ("L2 cache", size(DEVICE.l2_bytes or 0), "", latency("l2_latency"), "the hardware"),
+        (
+            "HBM",
+            f"{DEVICE.memory_bytes / GB:,.0f} GB",
+            _tb_s(DEVICE.bandwidth),
+            latency("hbm_latency"),
+            "you: every tensor lies here, weights, activations and optimizer states alike",
+        ),
+    )
+    head = ("memory", "size", "bandwidth", "latency", "who decides what lies there")
+    body = "".join(_row(name, *cells) for name, *cells in rows)
+    return table(f"The memories of an {DEVICE.label}", head, body, words=True)
 
 
-def gradients() -> str:
-    """The backward pass of the reference, as it stands in the package."""
-    return _code(inspect.getsource(reference.backward))
-
-
-def inner_loop() -> str:
-    """The inner loop of the forward kernel, as it stands in the package."""
-    source = Path(reference.__file__).with_name("kernels.py").read_text(encoding="utf-8")
-    start = source.index("@triton.jit\ndef _attend(")
-    return _code(source[start : source.index("\n\n\n", start)])
+def accelerators() -> str:
+    """The table of the accelerators: memory on the chip and beside it, and how many FLOPs a byte has to feed."""
+    rows = "".join(
+        _row(
+            device.label,
+            str(device.n_sms),
+            size(device.sram_bytes),
+            size(device.shared_bytes),
+            size(device.total_sram_bytes),
+            _tb_s(device.bandwidth),
+            f"{device.bf16_flops / 1e12:,.0f} TFLOP/s",
+            text.fixed(device.balance, 0),
+        )
+        for device in ACCELERATORS.values()
+    )
+    head = ("", "SMs", "SRAM of an SM", "of it shared", "all SRAM", "HBM", "matmuls, bf16", "FLOPs a byte")
+    return table("On the chip and beside it, card by card", head, rows)
 
 
 def saved() -> str:
@@ -43,71 +84,193 @@ def saved() -> str:
         for block in (estimate(MODEL, seq_len=SEQ_LEN, attention=attention).block for attention in ("eager", "flash"))
     )
     rows = "".join(
-        f'<tr><th scope="row"><code>{name}</code></th><td>{_mib(eager.get(name, 0))}</td>'
-        f"<td>{_mib(flash.get(name, 0))}</td></tr>"
+        _row(f"<code>{name}</code>", _mib(eager.get(name, 0)), _mib(flash.get(name, 0)))
         for name in dict.fromkeys([*eager, *flash])
     )
     return text.table(
-        f"Attention in one block of {text.model_label(MODEL)}, S = {SEQ_LEN:,}, in MiB",
+        f"Attention in one block of {LABEL}, S = {SEQ_LEN:,}, in MiB",
         ("tensor", "eager", "flash"),
         rows,
-        f'<tr><th scope="row">sum</th><td>{_mib(sum(eager.values()))}</td><td>{_mib(sum(flash.values()))}</td></tr>',
+        _row("sum", _mib(sum(eager.values())), _mib(sum(flash.values()))),
     )
 
 
-def accuracy() -> str:
-    """How far the op and plain attention are from float64, on the same bfloat16 numbers, as a sentence."""
-    generator = torch.Generator().manual_seed(0)
-    config = PRESETS[MODEL]
-    q, k, v = (torch.randn(1, heads, 300, config.head_dim, generator=generator).bfloat16() for heads in (8, 2, 2))
-    exact = flash_attention(q.double(), k.double(), v.double(), causal=True)
-    flash, eager = (
-        float((output.double() - exact).abs().max())
-        for output in (flash_attention(q, k, v, causal=True), eager_attention(q, k, v))
+def round_trips() -> str:
+    """Standard and flash attention side by side: what each kernel of the forward pass moves."""
+    columns = (
+        ("Standard attention", traffic.standard_forward(SHAPE)),
+        ("Flash attention, each tensor once", traffic.flash_forward(SHAPE)),
+        ("Flash attention, every load", traffic.flash_forward(SHAPE, TILES)),
     )
-    return (
-        f"On {q.shape[2]} random tokens in bfloat16 the op is at most {flash:.4f} from what float64 gives; attention "
-        f"that writes its scores out, in the same precision, {eager:.4f}."
+    return '<div class="ac-beside">' + "".join(_moves(name, kernels) for name, kernels in columns) + "</div>"
+
+
+def _moves(name: str, kernels: list[Kernel]) -> str:
+    rows = "".join(
+        _row(f"{way} {', '.join(_code_word(tensor) for tensor in tensors)}", _gb(sum(tensors.values())))
+        for kernel in kernels
+        for way, tensors in (("read", kernel.reads), ("write", kernel.writes))
+    )
+    return table(name, ("", "GB"), rows, _row("moved", _gb(traffic.moved_bytes(kernels))))
+
+
+def traffic_chart() -> str:
+    """The chart of what one head moves, over the sequence length."""
+    return figure.figure(
+        figures_flash.attention_traffic(HEAD, ACCELERATOR),
+        name="traffic",
+        made_by=f'actckpt.figures_flash.attention_traffic({HEAD}, "{ACCELERATOR}")',
+        assumes=f"Forward pass of one head, head dimension {HEAD}, bfloat16, nothing masked; tiles of "
+        f"{traffic.largest_tile(DEVICE.shared_bytes, HEAD)} rows, which fill the shared memory of one SM of an "
+        f"{DEVICE.label}; dotted is the least that can be moved; GB of 10⁹ bytes.",
+        test="test_flash_page::test_attention_traffic",
     )
 
 
-def recordings() -> str:
-    """What each recording in docs/data holds; or that there is none."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DATA.glob("gpu-*.json"))]
-    if not found:
-        return (
-            '!!! note "No recording exists yet"\n\n'
-            "    Nothing on this site was measured on a GPU. What it shows is what can be known without one: the "
-            "closed forms, and what autograd saves on meta tensors.\n"
-        )
-    return "\n\n".join(_recording(recording) for recording in found)
+def exponents() -> str:
+    """By what the traffic grows when one of its quantities doubles, as a table."""
+    rows = "".join(
+        _row(what, *(f"×\u00a0{text.fixed(factor, 2)}" for factor in growth(change))) for what, change in _DOUBLED
+    )
+    head = ("twice", "standard", "flash", "if it were S²/M")
+    return table("What the forward pass moves, when one quantity doubles", head, rows)
 
 
-def _recording(recording: dict[str, Any]) -> str:
-    checked = [entry for name, entry in recording["entries"].items() if name.startswith("correctness/")]
-    versions = f"torch {recording['torch']}, triton {recording['triton']}, driver {recording['driver']}"
-    rows = [
-        f"| `{name.removeprefix('policy/')}` | {text.gib(entry['predicted_working_bytes'], 3)} "
-        f"| {text.gib(entry['working_bytes'], 3)} | {1000 * entry['step_s']:.1f} ms |"
-        for name, entry in recording["entries"].items()
-        if name.startswith("policy/") and entry["working_bytes"]
-    ]
-    head = "| policy and length | predicted | measured | step |\n|---|--:|--:|--:|"
-    right = sum(entry["right"] for entry in checked)
-    return "\n".join(
+_DOUBLED = (
+    ("the sequence length S", "seq_len"),
+    ("the head dimension d", "head_dim"),
+    ("the on-chip memory M", "sram"),
+)
+
+
+def comparison() -> str:
+    """Standard against flash attention, aspect by aspect, as a table."""
+    eager, flash = (estimate(MODEL, seq_len=SEQ_LEN, attention=attention) for attention in ("eager", "flash"))
+    kept = [text.prose_gib(step.block.component_bytes("attention")) for step in (eager, flash)]
+    forward = [traffic.standard_forward(SHAPE), traffic.flash_forward(SHAPE)]
+    backward = [traffic.standard_backward(SHAPE), traffic.flash_backward(SHAPE)]
+    moved = [traffic.moved_bytes(a) + traffic.moved_bytes(b) for a, b in zip(forward, backward, strict=True)]
+    bounds = [1000 * traffic.bound_s(a + b, DEVICE) for a, b in zip(forward, backward, strict=True)]
+    ratio = [text.fixed(backward_share(attention), 1) for attention in ("eager", "flash")]
+    time = [published.PUBLISHED[f"flash_{name}_time"] for name in ("standard", "flash")]
+    rows = (
+        ("Memory grows with", "S² for each head", "S"),
+        ("Kept for the backward pass", *kept),
+        ("What that is", "q, k, v, and the probabilities: all S × S of them", f"q, k, v, the output, {_ONE_NUMBER}"),
         (
-            f"## {recording['device']}\n",
-            f"{recording['date']}, {versions}, commit {recording['commit'][:10]}. Of {len(checked)} combinations of "
-            f"head dimension, type and mask, {right} are right.\n",
-            head,
-            *rows,
-        )
+            "The backward pass",
+            f"reads the probabilities; {ratio[0]} × the forward pass's FLOPs",
+            f"computes them again, tile by tile; {ratio[1]} × the forward pass's FLOPs",
+        ),
+        ("HBM traffic, order", "Θ(Sd + S²)", "Θ(S²d²/M)"),
+        ("HBM traffic, forward and backward", _gb(moved[0]) + " GB", f"{_gb(moved[1])} GB, if each tensor moves once"),
+        (f"Time on an {DEVICE.label}, at best", *(f"{bound:.1f} ms" for bound in bounds)),
+        ("Time, as the authors measured it", *(f"{one.words} ({one.source.link}, {one.place})" for one in time)),
+        (
+            "Checkpointing",
+            "<code>torch.utils.checkpoint.checkpoint(…, use_reentrant=False)</code> around it",
+            "built in: the kernel recomputes by itself",
+        ),
     )
+    head = ("", "standard", "flash")
+    body = "".join(_row(name, *cells) for name, *cells in rows)
+    return table(f"Standard and flash attention: one block of {LABEL}, S = {SEQ_LEN:,}", head, body, words=True)
+
+
+_ONE_NUMBER = "and one number for each query: m + log l, in float32"
+
+
+def bounds_chart() -> str:
+    """The chart of what bounds standard and flash attention."""
+    chart = figures_flash.attention_bounds(MODEL, SEQ_LEN, ACCELERATOR, TILES)
+    return figure.figure(
+        chart,
+        name="bounds",
+        made_by=f'actckpt.figures_flash.attention_bounds("{MODEL}", {SEQ_LEN}, "{ACCELERATOR}", tiles)',
+        assumes=BOUNDS,
+        test="test_flash_page::test_attention_bounds",
+        numbers=table(
+            "Time at full speed, in ms",
+            ("pass", *(trace.name for trace in chart.data)),
+            "".join(
+                _row(name, *(text.fixed(trace.x[index], 2) for trace in chart.data))
+                for index, name in enumerate(chart.data[0].y)
+            ),
+        ),
+    )
+
+
+def measured() -> str:
+    """What the authors of FlashAttention measured, as a paragraph."""
+
+    def both(what: str) -> str:
+        flash, standard = (published.PUBLISHED[f"flash_{name}_{what}"] for name in ("flash", "standard"))
+        return f"{text.mark(flash.words)} instead of {text.mark(standard.words)}"
+
+    source = published.PUBLISHED["flash_flash_time"]
+    return (
+        "<p>These are bounds, not measurements: no kernel reaches the full rate, and the exponentials, which run on "
+        "the ordinary cores, are not in them. The authors measured the attention of GPT-2 medium on an A100: "
+        f"{both('flops')}, {both('hbm')} moved, and {both('time')} ({source.source.link}, {source.place}).</p>"
+    )
+
+
+def bounds_by_device() -> str:
+    """The least time of forward and backward pass on each accelerator, standard and flash, as a table."""
+    rows = "".join(_row(device.label, *_bounds(device)) for device in ACCELERATORS.values())
+    head = ("", "FLOPs a byte can feed", "standard, at best", "flash, at best", "times faster")
+    return table(f"Forward and backward pass, one block's attention, S = {SEQ_LEN:,}", head, rows)
+
+
+def _bounds(device: Accelerator) -> tuple[str, ...]:
+    standard = [*traffic.standard_forward(SHAPE), *traffic.standard_backward(SHAPE)]
+    flash = [*traffic.flash_forward(SHAPE), *traffic.flash_backward(SHAPE)]
+    slow, fast = (traffic.bound_s(kernels, device) for kernels in (standard, flash))
+    return (
+        text.fixed(device.balance, 0),
+        f"{1000 * slow:.2f} ms",
+        f"{1000 * fast:.2f} ms",
+        f"×\u00a0{text.fixed(slow / fast, 1)}",
+    )
+
+
+def composition() -> str:
+    """What all blocks keep at long contexts under a few policies, and what each policy recomputes, as a table."""
+    lengths = (32 * 1024, 128 * 1024)
+    names = ("none", "core_attention", "ffn", "save_attention", "full")
+    rows = _row("eager attention, <code>none</code>", *_kept_eager(lengths))
+    for name in names:
+        steps = [estimate(MODEL, seq_len=length, policy=name) for length in lengths]
+        cells = [cell for step in steps for cell in (text.prose_gib(step.total_bytes), _overhead(step.flops.overhead))]
+        rows += _row(f"flash attention, <code>{name}</code>", *cells)
+    head = ("", *(f"{word}, {text.tokens(length)}" for length in lengths for word in ("kept", "recomputed")))
+    return table(f"All blocks of {LABEL}, batch size 1", head, rows)
+
+
+def _kept_eager(lengths: tuple[int, ...]) -> list[str]:
+    steps = [estimate(MODEL, seq_len=length, attention="eager") for length in lengths]
+    return [cell for step in steps for cell in (text.prose_gib(step.total_bytes), _overhead(0))]
+
+
+def _overhead(share: float) -> str:
+    return f"+{text.percent(share)}" if share else "nothing"
+
+
+def _tb_s(bandwidth: float) -> str:
+    return f"{bandwidth / 1e12:.2f} TB/s"
+
+
+def _row(head: str, *cells: str) -> str:
+    return f'<tr><th scope="row">{head}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _code_word(name: str) -> str:
+    return f"<code>{name}</code>"
 
 
 def _mib(n_bytes: int) -> str:
     return f'<data value="{n_bytes}" title="{n_bytes:,} bytes">{text.fixed(n_bytes / 2**20, 1)}</data>'
 
 
-def _code(source: str) -> str:
-    return f"``` {{ .python }}\n{source.rstrip()}\n```"
+def _gb(n_bytes: int) -> str:
+    return f'<data value="{n_bytes}" title="{n_bytes:,} bytes">{text.fixed(n_bytes / GB, 3)}</data>'

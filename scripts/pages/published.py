@@ -52,9 +52,13 @@ TORCHTITAN = Source(
     "torchtitan, docs/performance.md",
     "https://github.com/pytorch/torchtitan/blob/041336434916bdc0f88c1f89fda176fd3c2092e4/docs/performance.md",
 )
+FLASH = Source("Dao et al., arXiv 2205.14135", "https://arxiv.org/abs/2205.14135")
+AMPERE = Source("Abdelkhalik et al., arXiv 2208.11174", "https://arxiv.org/abs/2208.11174")
 
 _LAYER_22B = "forward and backward pass of one layer of the 22B model on A100"
 _TRAINING_13B = "training of Llama 2 13B on 64 A100"
+_ATTENTION_GPT2 = "forward and backward pass of attention on A100, GPT-2 medium, 1,024 tokens, batch size 64"
+_POINTER_CHASE = "from a load to its value on A100"
 
 PUBLISHED: dict[str, Published] = {
     "korthikanti_none": Published(19.6, "ms", f"{_LAYER_22B}, nothing recomputed", KORTHIKANTI, "Table 4"),
@@ -79,6 +83,17 @@ PUBLISHED: dict[str, Published] = {
     ),
     "torchtitan_none": Published(2162, "words/s", f"{_TRAINING_13B}, nothing recomputed", TORCHTITAN, "table"),
     "torchtitan_selective": Published(1904, "words/s", f"{_TRAINING_13B}, selective by op", TORCHTITAN, "table"),
+    "sram_bandwidth": Published(19, "TB/s", "estimate for the on-chip memory of all SMs of an A100", FLASH, "§2.1"),
+    "flash_standard_time": Published(41.7, "ms", f"{_ATTENTION_GPT2}, standard", FLASH, "figure 2"),
+    "flash_flash_time": Published(7.3, "ms", f"{_ATTENTION_GPT2}, FlashAttention", FLASH, "figure 2"),
+    "flash_standard_hbm": Published(40.3, "GB", f"{_ATTENTION_GPT2}, standard", FLASH, "figure 2"),
+    "flash_flash_hbm": Published(4.4, "GB", f"{_ATTENTION_GPT2}, FlashAttention", FLASH, "figure 2"),
+    "flash_standard_flops": Published(66.6, "GFLOP", f"{_ATTENTION_GPT2}, standard", FLASH, "figure 2"),
+    "flash_flash_flops": Published(75.2, "GFLOP", f"{_ATTENTION_GPT2}, FlashAttention", FLASH, "figure 2"),
+    "shared_latency": Published(23, "cycles", f"{_POINTER_CHASE}, shared memory", AMPERE, "table IV"),
+    "l1_latency": Published(33, "cycles", f"{_POINTER_CHASE}, L1 cache", AMPERE, "table IV"),
+    "l2_latency": Published(200, "cycles", f"{_POINTER_CHASE}, L2 cache", AMPERE, "table IV"),
+    "hbm_latency": Published(290, "cycles", f"{_POINTER_CHASE}, global memory", AMPERE, "table IV"),
 }
 
 

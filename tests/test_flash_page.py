@@ -1,0 +1,154 @@
+"""The chapter on flash attention: what its charts and tables count is what attention reads, writes and multiplies."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from actckpt import ACCELERATORS, PRESETS, estimate
+from actckpt.formulas import traffic
+from actckpt.formulas.traffic import Shape, Tiles
+
+figures = pytest.importorskip("actckpt.figures_flash")
+torch = pytest.importorskip("torch")
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = "llama-3.1-8b"
+A100 = ACCELERATORS["a100-80gb"]
+TILES = Tiles(forward=128, dk_dv=64, dq=128)
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """The modules of the chapter, by name."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        yield {name: importlib.import_module(f"pages.{name}") for name in ("flash", "flash_numbers")}
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+        for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
+            del sys.modules[name]
+
+
+def moved_elements(forward: bool, seq_len: int, d: int) -> int:
+    """What standard attention moves, op by op, in elements of one head."""
+    q = k = v = torch.empty(seq_len, d, device="meta")
+    s = q @ k.T
+    p = torch.softmax(s, -1)
+    o = p @ v
+    if forward:
+        return sum(x.numel() for x in (q, k, s, s, p, p, v, o))
+    do, dp, ds = torch.empty_like(o), torch.empty_like(p), torch.empty_like(s)
+    return sum(x.numel() for x in (p, do, v, do, v, dp, p, dp, ds, ds, k, q, ds, q, k))
+
+
+@pytest.mark.parametrize("seq_len", [512, 4096])
+def test_standard_attention_moves_what_its_ops_read_and_write(seq_len: int) -> None:
+    shape = Shape(seq_len, 128)
+    assert traffic.moved_bytes(traffic.standard_forward(shape)) == 2 * moved_elements(True, seq_len, 128)
+    assert traffic.moved_bytes(traffic.standard_backward(shape)) == 2 * moved_elements(False, seq_len, 128)
+
+
+@pytest.mark.parametrize(("seq_len", "tile"), [(512, 128), (1000, 128), (4096, 64)])
+def test_flash_attention_loads_every_key_for_every_tile_of_queries(seq_len: int, tile: int) -> None:
+    shape, elements, rows = Shape(seq_len, 64, n_heads=8, n_kv_heads=2), 0, 0
+    for _ in range(8):
+        for start in range(0, seq_len, tile):
+            queries = min(tile, seq_len - start)
+            # q and the output of the tile, and all keys and values
+            elements += 2 * queries * 64 + 2 * seq_len * 64
+            rows += queries
+    [kernel] = traffic.flash_forward(shape, Tiles(tile, tile, tile))
+    assert kernel.bytes == 2 * elements + 4 * rows
+    [once] = traffic.flash_forward(shape)
+    assert once.bytes == 2 * (2 * 8 + 2 * 2) * seq_len * 64 + 4 * 8 * seq_len
+    assert once.flops == kernel.flops == 4 * 8 * seq_len**2 * 64
+
+
+def test_flash_attention_multiplies_what_the_kernels_do() -> None:
+    source = (ROOT / "actckpt/ops/attention/kernels.py").read_text(encoding="utf-8")
+    bodies = {body.split("(")[0]: body.count("tl.dot(") for body in source.split("\ndef ")[1:]}
+    shape = Shape(1024, 64)
+    in_matmuls = {kernel.name: kernel.flops // shape.matmul_flops for kernel in traffic.flash_backward(shape)}
+    assert in_matmuls == {"delta": 0, "dk and dv": bodies["_add_dk_dv"], "dq": bodies["_add_dq"]}
+    assert traffic.flash_forward(shape)[0].flops // shape.matmul_flops == bodies["_attend"]
+
+
+def test_traffic_grows_as_theorem_2_says(pages) -> None:
+    numbers = pages["flash_numbers"]
+    assert numbers.growth("seq_len") == pytest.approx((4, 4, 4), rel=0.01)
+    # d² and 1/M: a larger head makes the rows longer and the tiles shorter; standard attention does not care
+    assert numbers.growth("head_dim") == pytest.approx((1, 4, 1), rel=0.01)
+    assert numbers.growth("sram") == pytest.approx((1, 0.5, 0.5), rel=0.01)
+
+
+def test_attention_traffic() -> None:
+    figure = figures.attention_traffic(128, "a100-80gb")
+    lines = {trace.name: trace for trace in figure.data}
+    tile = A100.shared_bytes // (4 * 128 * 2)
+    for index, seq_len in enumerate(lines["standard"].x):
+        assert lines["standard"].y[index] * 1e9 == pytest.approx(2 * moved_elements(True, seq_len, 128))
+        passes = -(-seq_len // tile)
+        loads = 2 * (2 + 2 * passes) * seq_len * 128 + 4 * seq_len
+        assert lines["flash, every load"].y[index] * 1e9 == pytest.approx(loads)
+        assert lines["flash, each tensor once"].y[index] * 1e9 == pytest.approx(8 * seq_len * 128 + 4 * seq_len)
+    ratio = lines["standard"].y[-1] / lines["flash, every load"].y[-1]
+    assert f"{ratio:.1f} times less" in figure.layout.title.text
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
+
+
+def test_attention_bounds() -> None:
+    figure = figures.attention_bounds(MODEL, 4096, "a100-80gb", TILES)
+    multiply, once, loads = figure.data
+    assert list(multiply.y) == ["standard, forward", "flash, forward", "standard, backward", "flash, backward"]
+    matmul = 2 * 32 * 4096**2 * 128 / A100.bf16_flops * 1000
+    assert list(multiply.x) == pytest.approx([2 * matmul, 2 * matmul, 4 * matmul, 7 * matmul])
+    shape = Shape.of(PRESETS[MODEL], 4096)
+    for row, kernels in (
+        (0, traffic.standard_forward(shape)),
+        (1, traffic.flash_forward(shape)),
+        (2, traffic.standard_backward(shape)),
+        (3, traffic.flash_backward(shape)),
+    ):
+        assert once.x[row] == pytest.approx(1000 * sum(kernel.bytes for kernel in kernels) / A100.bandwidth)
+        assert loads.x[row] >= once.x[row]
+    # what the title says: who waits for what, and who is done first
+    assert once.x[0] > multiply.x[0]
+    assert once.x[2] > multiply.x[2]
+    assert once.x[1] < multiply.x[1]
+    assert once.x[3] < multiply.x[3]
+    standard, flash = (float(x) for x in re.findall(r"(\d+\.\d) ms", figure.layout.title.text))
+    assert standard > flash
+
+
+def test_the_tiles_are_the_package_s(pages) -> None:
+    assert pages["flash_numbers"].TILES == TILES
+
+
+def test_the_scores_of_the_example(pages) -> None:
+    numbers = pages["flash_numbers"]
+    assert numbers.matrix() == "1\u00a0GiB"
+    assert 2 * 32 * 4096**2 == 2**30 == Shape.of(PRESETS[MODEL], 4096).matrix_bytes
+    assert numbers.total_sram() == "20.25\u00a0MiB"
+    assert 108 * 192 * 1024 == 20.25 * 2**20
+
+
+def test_the_comparison_has_the_package_s_numbers(pages) -> None:
+    cells = re.sub(r"<[^>]+>", "|", pages["flash"].comparison())
+    for attention in ("eager", "flash"):
+        saved = estimate(MODEL, seq_len=4096, attention=attention).block.component_bytes("attention")
+        assert f"{saved / 2**30:.1f} GiB" in cells
+    assert "2.0 × the forward pass's FLOPs" in cells
+    assert "2.5 × the forward pass's FLOPs" in cells
+
+
+def test_composition_has_the_package_s_numbers(pages) -> None:
+    table = pages["flash"].composition()
+    for policy in ("none", "core_attention", "ffn", "save_attention", "full"):
+        for seq_len in (32 * 1024, 128 * 1024):
+            step = estimate(MODEL, seq_len=seq_len, policy=policy)
+            assert pages["flash"].text.prose_gib(step.total_bytes) in table
+    core, none = (estimate(MODEL, seq_len=131072, policy=name).total_bytes for name in ("core_attention", "none"))
+    assert 1 - core / none < 0.1, "the page says that it saves next to nothing"
