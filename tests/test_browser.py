@@ -1,45 +1,69 @@
-"""The built site in a real browser: every page, both schemes, a phone and a desk; the explorers by keyboard."""
+"""The built site in a real browser: every page, in both schemes, on a phone, a tablet and a desk, and on paper."""
 
-import json
-import shlex
-import subprocess
-import sys
+import gzip
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from actckpt import ACCELERATORS, InputError, estimate
-from actckpt.step import Step
+from actckpt import estimate
 
 pytest_plugins = ["built_site"]
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+SOURCES = [*DOCS.rglob("*.md"), *(DOCS / "labs").glob("*.py")]
 # every page, as its address ends
-PAGES = sorted(
-    str(file.relative_to(DOCS).with_suffix("")).removesuffix("index")
-    for file in (*DOCS.rglob("*.md"), *DOCS.glob("labs/*.py"))
-)
-WIDTHS = (375, 1400)
+PAGES = sorted(str(file.relative_to(DOCS).with_suffix("")).removesuffix("index") for file in SOURCES)
+WIDTHS = (375, 768, 1400)
 SCHEMES = {"light": "default", "dark": "slate"}
-STATES = ("parameters", "gradients", "optimizer")
+# a sheet of A4 between its margins
+PAPER = {"width": 718, "height": 1010}
+KB = 1024
+
+Visit = Callable[[str, int, str], tuple[Page, list[str]]]
 
 
-@pytest.mark.parametrize(("path", "width", "scheme"), list(product(PAGES, WIDTHS, SCHEMES)))
-def test_page(browser: Browser, address: str, path: str, width: int, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "response", lambda answer: complaints.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
-    )
-    page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(address) else None)
-    page.goto(f"{address}{path}/" if path else address)
+@pytest.fixture(scope="module")
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    """Open a page in a context that the tests of a scheme share; the list gets whatever is wrong with it."""
+    opened: dict[str, tuple[Page, list[str]]] = {}
+
+    def open_page(scheme: str, width: int, path: str) -> tuple[Page, list[str]]:
+        if scheme not in opened:
+            page = browser.new_context(color_scheme=scheme).new_page()
+            opened[scheme] = page, listen(page, address)
+        page, complaints = opened[scheme]
+        page.set_viewport_size({"width": width, "height": 900})
+        complaints.clear()
+        page.goto(f"{address}{path}/" if path else address)
+        return page, complaints
+
+    yield open_page
+    for page, _ in opened.values():
+        page.context.close()
+
+
+def listen(page: Page, address: str) -> list[str]:
+    """What a page complains of from now on: console messages, errors, failed requests, requests to other hosts."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("response", lambda answer: found.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+    page.on("request", lambda asked: found.append(asked.url) if not asked.url.startswith((address, "data:")) else None)
+    return found
+
+
+def test_the_tests_know_every_page(site: Path) -> None:
+    built = {file.parent.relative_to(site).as_posix().replace(".", "", 1) for file in site.rglob("index.html")}
+    assert built == set(PAGES)
+
+
+@pytest.mark.parametrize(("scheme", "width", "path"), list(product(SCHEMES, WIDTHS, PAGES)))
+def test_page(visit: Visit, scheme: str, width: int, path: str) -> None:
+    page, complaints = visit(scheme, width, path)
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
     for figure in page.locator(".ac-figure").all():
         figure.scroll_into_view_if_needed()
@@ -49,10 +73,55 @@ def test_page(browser: Browser, address: str, path: str, width: int, scheme: str
         expect(explorer).to_have_attribute("data-ready", "true")
         fits = explorer.locator(".ac-bar, .ac-columns").evaluate("e => e.scrollWidth <= e.clientWidth + 1")
         assert fits, "a bar or its labels stand out of the explorer"
-    page.wait_for_load_state("networkidle")
+    if width == max(WIDTHS):
+        page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert complaints == []
+
+
+# what a sheet of paper cuts off, and what stands out of it
+CLIPPED = """width => [...document.querySelectorAll("article *")].filter((e) => {
+  const style = getComputedStyle(e), box = e.getBoundingClientRect();
+  if (!e.checkVisibility() || !box.width || style.position === "absolute") return false;
+  if (e.closest("svg, math, .ac-hidden, .ac-segment, .ac-figure__plot")) return false;
+  const cut = style.overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1;
+  return cut || box.right > width + 1;
+}).map((e) => `${e.tagName}.${e.className}: ${e.scrollWidth} of ${e.clientWidth}: ${e.textContent.slice(0, 60)}`)"""
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_print(visit: Visit, path: str) -> None:
+    page, complaints = visit("dark", PAPER["width"], path)
+    page.emulate_media(media="print")
+    for figure in page.locator(".ac-figure").all():
+        expect(figure).to_have_attribute("data-drawn", "slate")
+    colors = [page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color")]
+    channels = [[int(number) for number in color[color.index("(") + 1 : -1].split(",")[:3]] for color in colors]
+    clipped = page.evaluate(CLIPPED, PAPER["width"])
+    page.emulate_media(media="screen")
+    assert min(channels[0]) > 230, "the paper is white"
+    assert max(channels[1]) < 80, "the words are dark"
+    assert clipped == []
+    assert complaints == []
+
+
+def test_home_is_light(browser: Browser, address: str, site: Path) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    shipped: dict[str, int] = {}
+
+    def weigh(url: str) -> None:
+        name = urlsplit(url).path.removeprefix("/actckpt/") or "index.html"
+        shipped[name] = len(gzip.compress((site / name).read_bytes()))
+
+    context.on("request", lambda request: weigh(request.url))
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
     context.close()
+    scripts = {name: size for name, size in shipped.items() if name.endswith(".js")}
+    assert len(scripts) >= 3
+    assert sum(scripts.values()) <= 60 * KB, scripts
+    assert sum(shipped.values()) <= 200 * KB, shipped
 
 
 def test_scheme_toggle_redraws_figures(page: Page, address: str) -> None:
@@ -87,165 +156,4 @@ def test_without_script(browser: Browser, address: str) -> None:
     step = estimate("llama-3.1-8b", seq_len=16_384, data_parallel=8)
     assert page.locator(".ac-total data").get_attribute("value") == str(step.peak_bytes)
     assert page.locator(".ac-figure details table").first.is_visible()
-    context.close()
-
-
-def expected(step: Step) -> dict[str, int]:
-    """The numbers that an explorer shows, from a step: all of them, and their sum is the peak."""
-    saved = {**step.by_component(), "logits": step.head.ledger.bytes}
-    states = {name: getattr(step.states, f"{name}_bytes") for name in STATES}
-    working = step.peak_bytes - sum(saved.values()) - sum(states.values())
-    return {**states, **saved, "working": working, "total": step.peak_bytes}
-
-
-def shown(page: Page) -> dict[str, int]:
-    return page.locator(".ac-explorer").evaluate(
-        """root => Object.fromEntries(
-          [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]))"""
-    )
-
-
-def gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:,.1f} GiB"
-
-
-def test_home_explorer_by_keyboard(page: Page, address: str) -> None:
-    page.goto(address)
-    asked = {"model": "llama-3.1-8b", "seq_len": 16_384, "policy": "none", "data_parallel": 8}
-    assert shown(page) == expected(estimate(**asked))
-
-    page.get_by_role("slider", name="Sequence length").focus()
-    page.keyboard.press("ArrowRight")
-    asked["seq_len"] = 24_576
-    assert shown(page) == expected(estimate(**asked))
-
-    page.get_by_label("Model").focus()
-    page.keyboard.press("ArrowDown")
-    asked["model"] = "llama-3.1-70b"
-    assert shown(page) == expected(estimate(**asked))
-
-    page.get_by_label("Policy: what is recomputed").focus()
-    page.keyboard.press("ArrowDown")
-    asked["policy"] = "attention"
-    assert shown(page) == expected(estimate(**asked))
-
-    page.locator("input[name=ranks]:checked").focus()
-    page.keyboard.press("ArrowRight")
-    asked["data_parallel"] = 64
-    assert shown(page) == expected(estimate(**asked))
-
-    page.locator("input[name=accounting]:checked").focus()
-    page.keyboard.press("ArrowRight")
-    asked["accounting"] = "paper"
-    step = estimate(**asked)
-    assert shown(page) == expected(step)
-
-    total = page.locator(".ac-total")
-    assert total.get_attribute("aria-live") == "polite"
-    assert gib(step.peak_bytes) in total.inner_text()
-    assert page.locator(".ac-overhead").inner_text() == f"{100 * step.flops.overhead:.1f}\u00a0%"
-    h200 = ACCELERATORS["h200-141gb"].memory_bytes
-    assert f"too large by {gib(step.peak_bytes - h200)}" in page.locator(".ac-fit").inner_text()
-    command = page.locator(".ac-command code").inner_text()
-    assert command.startswith("actckpt estimate --model llama-3.1-70b --seq-len 24576 --policy attention")
-    assert command.endswith("--accounting paper")
-
-
-@pytest.mark.parametrize("path", ["", "workshop/memory-over-sequence-length/"])
-def test_every_number_of_an_explorer(page: Page, address: str, path: str) -> None:
-    page.goto(address + path)
-    views = page.locator(".ac-explorer").evaluate(
-        """root => {
-          const form = root.querySelector("form"), grid = JSON.parse(root.querySelector("script").textContent);
-          const out = [], last = grid.lengths.length - 1;
-          for (const cell of Object.keys(grid.cells)) for (const at of [0, last >> 1, last]) {
-            const [model, accounting, policy] = cell.split("|");
-            const state = { model, accounting, policy, seq_len: at, ranks: "8" };
-            for (const [name, value] of Object.entries(state)) form.elements[name].value = value;
-            form.dispatchEvent(new Event("input"));
-            const data = [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]);
-            const overhead = root.querySelector(".ac-overhead").textContent;
-            out.push([{ ...state, seq_len: grid.lengths[at] }, Object.fromEntries(data), overhead]);
-          }
-          return out;
-        }"""
-    )
-    assert len(views) > 100
-    for state, numbers, overhead in views:
-        step = estimate(**{name: state[name] for name in ("model", "seq_len", "policy", "accounting")}, data_parallel=8)
-        assert numbers == expected(step), state
-        assert abs(float(overhead.removesuffix("\u00a0%")) - 100 * step.flops.overhead) < 0.0501, state
-
-
-def test_what_an_accounting_lacks_is_disabled_and_says_why(page: Page, address: str) -> None:
-    page.goto(address + "?model=llama-3.1-8b&accounting=llama&policy=pointwise")
-    page.get_by_label("Model").select_option("gpt-3-175b")
-    with pytest.raises(InputError, match="llama accounting") as no_block:
-        estimate("gpt-3-175b", seq_len=1024)
-    assert page.locator("input[name=accounting][value=llama]").is_disabled()
-    assert str(no_block.value)[1:] in page.locator("#explorer-accounting-note").inner_text()
-    # neither that accounting nor that policy: the nearest view there is
-    state = page.locator(".ac-explorer form").evaluate("form => Object.fromEntries(new FormData(form))")
-    assert (state["accounting"], state["policy"]) == ("paper", "none")
-    assert page.locator("select[name=policy] option[value=pointwise]").is_disabled()
-    assert "paper accounting has no policy" in page.locator("#explorer-policy-note").inner_text()
-
-
-def test_a_shared_address_restores_the_view(page: Page, browser: Browser, address: str) -> None:
-    page.goto(address + "workshop/memory-over-sequence-length/")
-    page.get_by_label("Llama 3.1 405B").focus()
-    page.keyboard.press("Space")
-    page.locator("input[name=accounting][value=llama]").focus()
-    page.keyboard.press("Space")
-    page.locator("input[name=policy][value=full]").focus()
-    page.keyboard.press("Space")
-    page.get_by_role("slider", name="Sequence length").focus()
-    page.keyboard.press("Home")
-    before = shown(page)
-    assert before == expected(estimate("llama-3.1-405b", seq_len=1024, policy="full"))
-    other = browser.new_page()
-    other.goto(page.url)
-    assert shown(other) == before
-    other.close()
-
-
-def test_an_address_that_makes_no_sense_opens_the_first_view(page: Page, address: str) -> None:
-    page.goto(address + "?model=gpt-5&seq_len=-1&accounting=%3Cscript%3E")
-    assert shown(page) == expected(estimate("llama-3.1-8b", seq_len=16_384, data_parallel=8))
-
-
-def test_a_column_can_be_pressed(page: Page, address: str) -> None:
-    page.goto(address + "workshop/memory-over-sequence-length/")
-    page.locator(".ac-column[data-index='3']").click()
-    assert shown(page) == expected(estimate("llama-3.1-8b", seq_len=4096, accounting="workshop"))
-    heights = page.locator(".ac-column").evaluate_all(
-        """columns => columns.map((column) => [...column.querySelectorAll(".ac-segment")]
-          .reduce((height, segment) => height + segment.getBoundingClientRect().height, 0))"""
-    )
-    peaks = [estimate("llama-3.1-8b", seq_len=1024 * k, accounting="workshop").peak_bytes for k in range(1, 17)]
-    for height, peak in zip(heights, peaks, strict=True):
-        assert height / heights[-1] == pytest.approx(peak / peaks[-1], abs=0.01)
-
-
-def test_the_command_says_what_the_view_shows(page: Page, address: str) -> None:
-    page.goto(address + "?model=llama-3.1-70b&seq_len=4096&policy=ffn&accounting=llama&ranks=1")
-    command = shlex.split(page.locator(".ac-command code").inner_text())
-    assert command[0] == "actckpt"
-    answer = subprocess.run([sys.executable, "-m", *command, "--json"], capture_output=True, text=True, check=True)
-    step, view = json.loads(answer.stdout), shown(page)
-    assert view["total"] == step["peak_bytes"]
-    assert {name: view[name] for name in step["activations"]["by_component"]} == step["activations"]["by_component"]
-    assert page.locator(".ac-one-rank").is_hidden()
-    page.locator("input[name=ranks][value='8']").focus()
-    page.keyboard.press("Space")
-    assert page.locator(".ac-one-rank").is_visible()
-
-
-def test_copy_as_command(browser: Browser, address: str) -> None:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.goto(address)
-    page.get_by_role("button", name="Copy as command").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == page.locator(".ac-command code").inner_text()
     context.close()
