@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
-from kernels.attention_cases import HEADS, check_error, oracle, random_inputs
+from kernels.attention_cases import HEADS, check_error, check_large_scores, oracle, random_inputs
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.flop_counter import FlopCounterMode
 
+from actckpt import PRESETS, Llama
 from actckpt.errors import InputError
 from actckpt.ops.attention import flash_attention
 
@@ -195,6 +197,50 @@ def test_autocast_lowers_the_precision():
     assert output.dtype == torch.bfloat16
     output.sum().backward()
     assert q.grad.dtype == torch.float32
+
+
+def test_autocast_leaves_meta_tensors_alone():
+    q, k, v = (x.detach().to("meta") for x in random_inputs(7, 7, 2, 1, dtype=torch.float32)[:3])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert flash_attention(q, k, v).dtype == torch.float32
+
+
+def test_a_block_under_autocast_saves_half_precision_and_trains_its_float32_norms():
+    sizes = {"hidden_size": 64, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "ffn_size": 96, "vocab_size": 256}
+    block = Llama(replace(PRESETS["llama-3.1-8b"], name="small", **sizes))
+    kept = []
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x)
+    with hooks, torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = block(*torch.randint(256, (2, 1, 33)))
+    loss.backward()
+    # q, k, v and the output
+    assert [x.dtype for x in kept if x.dim() == 4] == [torch.bfloat16] * 4
+    assert all(p.dtype == p.grad.dtype == torch.float32 for p in block.parameters())
+
+
+def test_forward_mode_is_refused():
+    q, k, v, do = (x.detach() for x in random_inputs(5, 7, 2, 1))
+    with pytest.raises(InputError, match="differentiate in reverse mode"):
+        torch.func.jvp(lambda q: flash_attention(q, k, v), (q,), (do,))
+    # what does not depend on the direction is fine
+    assert torch.func.jvp(lambda do: flash_attention(q, k, v) * do, (do,), (do,))[1].isfinite().all()
+
+
+def test_a_second_derivative_is_refused():
+    q, k, v, do = random_inputs(5, 7, 2, 1)
+    (dq,) = torch.autograd.grad(flash_attention(q, k, v), q, do, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"flash_attention_backward.* no autograd formula"):
+        dq.sum().backward()
+
+
+def test_a_function_is_mapped_over_a_batch():
+    q, k, v, _ = random_inputs(5, 7, 2, 1)
+    mapped = torch.func.vmap(lambda q: flash_attention(q[None], k[:1], v[:1])[0])(q)
+    torch.testing.assert_close(mapped, flash_attention(q, k[:1].expand_as(k), v[:1].expand_as(v)))
+
+
+def test_large_scores_of_float32():
+    check_large_scores(flash_attention, roundings=1)
 
 
 def test_a_step_on_meta_tensors_is_two_ops():

@@ -11,6 +11,7 @@ from kernels.ops_cases import (
     gradients_of,
     inverse_frequencies,
     norm_inputs,
+    randn,
     rope_inputs,
     swiglu_inputs,
 )
@@ -121,6 +122,26 @@ def test_rope_is_hugging_faces():
     expected = apply_rotary_pos_emb(q, k, angles.cos(), angles.sin(), unsqueeze_dim=2)
     for x, right in zip(rope(q, k, inv_freq), expected, strict=True):
         torch.testing.assert_close(x, right)
+
+
+def test_rope_far_along_is_off_by_the_rounding_of_its_angles():
+    length, head_dim = 131_072, 16
+    inv_freq = inverse_frequencies(head_dim)
+    q = randn(1, length, 1, head_dim, dtype=torch.float32)
+    actual, exact = rope(q, q, inv_freq)[0], rope(q.double(), q.double(), inv_freq)[0]
+    off, radius = (torch.complex(*x.double().chunk(2, -1)).abs() for x in (actual - exact, q))
+    # half a unit in the last place of angles below 2**17, and the roundings of sine, cosine and rotation
+    assert (off / radius).max() <= 2**-8 + 8 * torch.finfo(torch.float32).eps
+    # the first frequency is 1: its angles are whole numbers, and exact
+    assert (off / radius)[..., 0].max() <= 8 * torch.finfo(torch.float32).eps
+
+
+@each_op
+def test_forward_mode_is_refused(name):
+    op, _, make = CASES[name]
+    x, *rest = make(view=False)
+    with pytest.raises(InputError, match="differentiate in reverse mode"):
+        torch.func.jvp(lambda x: op(x, *rest), (x,), (x,))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from actckpt.errors import InputError, unknown
 
@@ -55,14 +56,28 @@ def check_tensors(*tensors: Tensor) -> None:
     """Refuse tensors on more than one device, of which a meta tensor would silence the others, and whole numbers.
 
     Raises:
-        InputError: One of the two.
+        InputError: One of the two, or a tensor carries a forward-mode derivative.
     """
+    check_reverse_mode(*tensors)
     devices = [str(tensor.device) for tensor in tensors]
     if len(set(devices)) > 1:
         raise InputError(f"the tensors are on {', '.join(devices)}: they must be on one device")
     if not all(tensor.is_floating_point() for tensor in tensors):
         dtypes = ", ".join(str(tensor.dtype) for tensor in tensors)
         raise InputError(f"the tensors are {dtypes}: they must be floating-point numbers")
+
+
+def check_reverse_mode(*tensors: Tensor) -> None:
+    """Refuse forward-mode differentiation, for which PyTorch takes the derivative of a custom op to be 0.
+
+    Raises:
+        InputError: A tensor carries a forward-mode derivative.
+    """
+    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
+        raise InputError(
+            "a tensor carries a forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad), which would come "
+            "out as 0: differentiate in reverse mode"
+        )
 
 
 def runs_triton(impl: str, tensor: Tensor) -> bool:

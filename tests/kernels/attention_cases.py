@@ -56,3 +56,31 @@ def check_error(attention, inputs, do, **options):
         floor = 16 * torch.finfo(torch.float32).eps * max(1, right.abs().max().item())
         error, allowed = (x - right).abs().max().item(), 2 * (same_precision - right).abs().max().item() + floor
         assert error <= allowed, f"{name}: off by {error:.2e}, allowed {allowed:.2e}"
+
+
+def check_large_scores(attention, roundings, **options):
+    """How far float32's rounding of lse moves the gradients where scores are near 10,000, and that no more does.
+
+    The scores are whole numbers, exact in float32. Then `exp(s - lse)` is off by a factor of `1 ± share`: each rounding
+    of lse adds half a unit in its last place. So is every product that is summed into a gradient, and of them delta,
+    which enters with its own.
+    """
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randint(-1, 2, (1, 2, 40, 16), generator=generator).float() for _ in range(2))
+    q[..., 0] = k[..., 0] = 100
+    v, do = torch.randn(2, 1, 2, 40, 16, generator=generator)
+    exact = run(oracle, (q, k, v), do, torch.float64, causal=False, scale=1.0)
+    actual = run(attention, (q, k, v), do, torch.float32, return_lse=True, scale=1.0, **options)
+
+    s = q.double() @ k.double().mT
+    assert s.max() > 10_000
+    share = roundings * 2**-24 * torch.logsumexp(s, -1).max().item()
+    p = torch.softmax(s, -1)
+    q, k, v, do = (x.abs().double() for x in (q, k, v, do))
+    dp = do @ v.mT
+    ds = p * (dp + (p * dp).sum(-1, keepdim=True))
+    sums = (p @ v, ds @ k, ds.mT @ q, p.mT @ do)
+    errors = [((x - right).abs() / total).max().item() for x, right, total in zip(actual, exact, sums, strict=True)]
+    assert max(errors) <= share, f"output, dq, dk and dv are off by {errors} of what is summed, allowed {share:.2e}"
+    # dv, a sum of few products, shows most of the rounding
+    assert errors[3] > share / 20

@@ -6,18 +6,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
-import triton
+from triton._C.libtriton import ir, nvidia, passes
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.backends.nvidia.compiler import get_ptx_version_from_options
+from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import JITFunction
 
-# what a block may ask for, in bytes
+# what a block may ask for: bytes, and columns of the tensor memory that sm_100 has
 SHARED_MEMORY = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+TENSOR_MEMORY = 512
 OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
+
+
+class Memory(NamedTuple):
+    """What a block of a kernel asks for: bytes of shared memory, and columns of tensor memory."""
+
+    shared: int
+    tensor: int
+
+    def fits(self, architecture: int) -> bool:
+        """Whether a block may have that much."""
+        return self.shared <= SHARED_MEMORY[architecture] and self.tensor <= TENSOR_MEMORY
 
 
 @dataclass
@@ -28,8 +41,8 @@ class Call:
     arguments: dict[str, Any]
     options: dict[str, Any]
 
-    def compile(self, architecture: int) -> Any:
-        """The compiled kernel; its metadata says what it needs."""
+    def source(self) -> ASTSource:
+        """The kernel, specialised for its arguments as a launch would."""
         signature: dict[str, Any] = {}
         constants: dict[tuple[int, ...], Any] = {}
         attributes: dict[tuple[int, ...], Any] = {}
@@ -52,8 +65,53 @@ class Call:
         for index, parameter in enumerate(self.kernel.params):
             value = self.arguments[parameter.name]
             signature[parameter.name] = describe(value, (index,), parameter.is_constexpr)
-        source = ASTSource(self.kernel, signature, constants, attributes)
-        return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=self.options)
+        return ASTSource(self.kernel, signature, constants, attributes)
+
+
+class Compilation:
+    """Triton's compilation of a call, a stage at a time and past its cache. It begins with the kernel's own IR."""
+
+    def __init__(self, call: Call, architecture: int):
+        source, target = call.source(), GPUTarget("cuda", architecture, 32)
+        self.backend = make_backend(target)
+        self.options = self.backend.parse_options(dict(call.options))
+        self.architecture, self.metadata, self.stages = architecture, {}, {}
+        # a module lives no longer than its context
+        self.context = ir.context()
+        ir.load_dialects(self.context)
+        self.backend.load_dialects(self.context)
+        generate, modules = self.backend.get_codegen_implementation(self.options), self.backend.get_module_map()
+        self.module = source.make_ir(target, self.options, generate, modules, self.context)
+        self.backend.add_stages(self.stages, self.options, source.language)
+        self._run("ttir")
+
+    def key(self) -> str:
+        """The kernel's IR, in which the two 16-bit types are one: it is equal for kernels that differ in no more."""
+        return str(self.module).replace("bf16", "f16")
+
+    def allocate(self) -> Memory:
+        """Lower the kernel to tiles, layouts and pipelined loops for the architecture, and lay out its memory."""
+        self._run("ttgir")
+        manager = ir.pass_manager(self.context)
+        # as the next stage begins
+        passes.ttgpuir.add_combine_tensor_select_and_if(manager)
+        passes.ttgpuir.add_allocate_warp_groups(manager)
+        passes.convert.add_scf_to_cf(manager)
+        passes.gluon.add_inliner(manager)
+        ptx_version = get_ptx_version_from_options(self.options, self.architecture)
+        nvidia.passes.ttgpuir.add_allocate_shared_memory_nv(manager, self.architecture, ptx_version)
+        nvidia.passes.ttnvgpuir.add_allocate_tensor_memory(manager)
+        manager.run(self.module, "allocate")
+        return Memory(self.module.get_int_attr("ttg.shared"), self.module.get_int_attr("ttg.tensor_memory_size") or 0)
+
+    def build(self) -> Memory:
+        """Compile the kernel to machine code."""
+        self._run("ttgir", "llir", "ptx", "cubin")
+        return Memory(self.metadata["shared"], self.metadata["tmem_size"] or 0)
+
+    def _run(self, *stages: str) -> None:
+        for stage in stages:
+            self.module = self.stages[stage](self.module, self.metadata)
 
 
 class _Recorder:

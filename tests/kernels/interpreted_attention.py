@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from attention_cases import HEADS, check_error, random_inputs
+from attention_cases import HEADS, check_error, check_large_scores, random_inputs
 
 from actckpt.errors import InputError
 from actckpt.ops.attention import flash_attention, reference
@@ -75,6 +75,11 @@ def test_any_strides():
 def test_scale_and_large_scores():
     *inputs, do = random_inputs(33, 33, 1, 1, dtype=torch.float32, batch=1)
     check_error(flash_attention, inputs, do, causal=True, scale=4.0, impl="triton")
+
+
+def test_large_scores_of_float32():
+    # to base 2 and back, with constants that are rounded themselves
+    check_large_scores(flash_attention, roundings=7, impl="triton")
 
 
 def test_a_row_that_sees_no_key_is_zero():

@@ -11,7 +11,7 @@ from torch import Tensor
 from actckpt.errors import InputError
 from actckpt.ops.attention import registration
 from actckpt.ops.attention.config import HEAD_DIMS
-from actckpt.ops.implementation import check_impl
+from actckpt.ops.implementation import check_impl, check_reverse_mode
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -55,7 +55,12 @@ def flash_attention(
     """`softmax(scale * q kᵀ) v` in O(S) memory (FlashAttention-2, arXiv 2307.08691).
 
     Saved for the backward pass: q, k, v, the output and lse; the scores are computed again. Under autocast q, k and v
-    are cast as `scaled_dot_product_attention` casts them.
+    are cast as `scaled_dot_product_attention` casts them. The op can be differentiated once, in reverse mode.
+
+    In float32, lse is rounded to 24 bits, so the recomputed probabilities of a row are all off by one factor, at most
+    `1 ± 2**-24 * |lse|`, and the row's gradients with them: by up to 6e-4 where scores reach 10,000. The output is not
+    touched. PyTorch's own flash attention keeps the same lse and is off by the same. The kernels change lse to base 2
+    and back: up to 7 such roundings.
 
     Args:
         q: [B, n, S_q, D] float16, bfloat16, float32 or float64, any strides.
@@ -75,12 +80,14 @@ def flash_attention(
         sees no key; no gradient flows through it.
 
     Raises:
-        InputError: The tensors do not fit together, or `impl` cannot run on them.
+        InputError: The tensors do not fit together or carry a forward-mode derivative, or `impl` cannot run on them.
+        RuntimeError: From PyTorch, when the gradient is differentiated again.
     """
     if not q.is_meta and torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = (x if x.dtype == torch.float64 else x.to(dtype) for x in (q, k, v))
     _check_tensors(q, k, v)
+    check_reverse_mode(q, k, v)
     check_impl(impl, q)
     if impl == "triton" and q.shape[-1] not in HEAD_DIMS:
         raise InputError(
