@@ -15,6 +15,7 @@ figures = pytest.importorskip("actckpt.figures_flash")
 torch = pytest.importorskip("torch")
 
 ROOT = Path(__file__).resolve().parent.parent
+MODULES = ("flash", "flash_numbers", "pictures.hierarchy", "pictures.row", "pictures.softmax", "pictures.tiles")
 MODEL = "llama-3.1-8b"
 A100 = ACCELERATORS["a100-80gb"]
 TILES = Tiles(forward=128, dk_dv=64, dq=128)
@@ -25,7 +26,7 @@ def pages():
     """The modules of the chapter, by name."""
     sys.path.insert(0, str(ROOT / "scripts"))
     try:
-        yield {name: importlib.import_module(f"pages.{name}") for name in ("flash", "flash_numbers")}
+        yield {name: importlib.import_module(f"pages.{name}") for name in MODULES}
     finally:
         sys.path.remove(str(ROOT / "scripts"))
         for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
@@ -152,3 +153,89 @@ def test_composition_has_the_package_s_numbers(pages) -> None:
             assert pages["flash"].text.prose_gib(step.total_bytes) in table
     core, none = (estimate(MODEL, seq_len=131072, policy=name).total_bytes for name in ("core_attention", "none"))
     assert 1 - core / none < 0.1, "the page says that it saves next to nothing"
+
+
+def test_the_memories_are_drawn_to_scale(pages) -> None:
+    hierarchy = pages["pictures.hierarchy"]
+    for layout in hierarchy.LAYOUTS:
+        *_, width, height = layout.memory
+        per_byte = width * height / A100.memory_bytes
+        areas = hierarchy.areas(layout)
+        assert areas["scores"] == pytest.approx(per_byte * 2**30)
+        assert areas["sram"] == pytest.approx(per_byte * 108 * 192 * 1024)
+        assert areas["weights"] == pytest.approx(per_byte * 2 * PRESETS[MODEL].n_parameters)
+        # the square of the scores lies above the weights
+        assert 52 + areas["scores"] ** 0.5 < height - areas["weights"] / width
+    breadths = hierarchy.breadths()
+    assert breadths["sram"] / breadths["hbm"] == pytest.approx(19e12 / A100.bandwidth)
+    drawn = hierarchy.picture()
+    assert drawn.count("ac-cell") == 2 * 2 * A100.n_sms
+
+
+def test_the_sram_estimate_is_what_the_banks_give() -> None:
+    # 32 banks of 4 bytes a clock, at the boost clock of 1.41 GHz
+    assert 32 * 4 * 1.41e9 * A100.n_sms == pytest.approx(19e12, rel=0.03)
+
+
+def brute_force(seq_len: int, block_m: int, block_n: int) -> list[tuple[int, int, bool]]:
+    visible = torch.ones(seq_len, seq_len, dtype=torch.bool).tril()
+    tiles = (
+        (i, j, visible[i * block_m : (i + 1) * block_m, j * block_n : (j + 1) * block_n])
+        for i in range(-(-seq_len // block_m))
+        for j in range(-(-seq_len // block_n))
+    )
+    return [(i, j, not bool(tile.all())) for i, j, tile in tiles if tile.any()]
+
+
+@pytest.mark.parametrize(
+    ("seq_len", "block_m", "block_n"), [(512, 128, 128), (512, 128, 64), (300, 128, 64), (300, 64, 128)]
+)
+def test_the_tiles_that_are_visited(pages, seq_len: int, block_m: int, block_n: int) -> None:
+    tiles = pages["pictures.tiles"]
+    found = [(visit.queries, visit.keys, visit.masked) for visit in tiles.visits(seq_len, block_m, block_n)]
+    assert found == brute_force(seq_len, block_m, block_n)
+    in_all = -(-seq_len // block_m) * -(-seq_len // block_n)
+    assert tiles.counts(seq_len, block_m, block_n) == (in_all, len(found), sum(masked for *_, masked in found))
+
+
+def test_every_tile_has_a_frame_of_its_own(pages) -> None:
+    tiles = pages["pictures.tiles"]
+    assert [(visit.queries, visit.keys, visit.masked) for visit in tiles.VISITS] == brute_force(512, 128, 128)
+    sentences = tiles.sentences()
+    assert len(sentences) == tiles.LINE.n_frames == 12
+    for sentence, visit in zip(sentences[1:-1], tiles.VISITS, strict=True):
+        assert sentence.startswith(f"Queries {visit.queries + 1}, keys {visit.keys + 1}:")
+        assert ("a mask hides" in sentence) == visit.masked
+    assert sentences[-1].startswith("Of 16 tiles, 10 were computed, 4 of them with a mask, and 6 never.")
+
+
+def test_the_online_softmax(pages) -> None:
+    row = pages["pictures.row"]
+    steps, scores = row.steps(), torch.tensor(row.scores(), dtype=torch.float64)
+    for index, step in enumerate(steps):
+        seen = row.TILE * (index + 1)
+        output, lse = row.package(seen)
+        assert step.row_max == scores[:seen].max().item()
+        assert step.row_max + torch.tensor(step.row_sum).double().log().item() == pytest.approx(lse, abs=1e-7)
+        assert [x / step.row_sum for x in step.acc] == pytest.approx(output, abs=1e-12)
+    assert [x / steps[-1].row_sum for x in steps[-1].acc] == pytest.approx(row.whole_row(), abs=1e-15)
+    # the picture shows a maximum that rises and one that stays
+    factors = [step.rescale for step in steps]
+    assert factors[0] == 0
+    assert 1 in factors[1:]
+    assert sum(factor < 0.9 for factor in factors[1:]) >= 2
+
+
+def test_the_numbers_of_the_stepper_go_with_its_sentences(pages) -> None:
+    softmax, row = pages["pictures.softmax"], pages["pictures.row"]
+    panel = {label.split(",")[0]: value for label, value in softmax._PANEL}
+    for index, step in enumerate(row.steps()):
+        arrives, added = 2 * index + 1, 2 * index + 2
+        assert panel["m"](arrives) == panel["m"](added) == softmax._number(step.row_max)
+        assert panel["l"](added) == softmax._number(step.row_sum)
+        assert panel["a"](added) == softmax._pair(step.acc)
+        before = row.steps()[index - 1].row_sum if index else 0.0
+        assert panel["l"](arrives) == softmax._number(before * step.rescale)
+        assert softmax._number(step.row_sum) in softmax.sentences()[added]
+    assert panel["output"](softmax.COMPARED) == softmax._pair(row.package()[0])
+    assert panel["saved"](softmax.COMPARED) == softmax._number(row.package()[1])

@@ -6,9 +6,9 @@ from actckpt import ACCELERATORS, PRESETS, estimate
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Shape, Tiles
 from actckpt.hardware import GIB, REGISTER_BYTES
-from actckpt.ops.attention import reference
 from actckpt.ops.attention.config import launches
 from pages import published, text
+from pages.pictures import tiles
 
 MODEL = "llama-3.1-8b"
 CONFIG = PRESETS[MODEL]
@@ -190,14 +190,28 @@ def tile_keys() -> str:
     return str(LAUNCHES.forward.block_n)
 
 
-def tile_reference() -> str:
-    """The sides of a tile of the reference."""
-    return f"{reference.BLOCK_M} × {reference.BLOCK_N}"
-
-
 def tile_size() -> str:
     """What one tile of keys takes."""
     return size(LAUNCHES.forward.block_n * HEAD * SHAPE.itemsize)
+
+
+def _tile_counts() -> tuple[int, int, int]:
+    return tiles.counts(SEQ_LEN, LAUNCHES.forward.block_m, LAUNCHES.forward.block_n)
+
+
+def tiles_in_all() -> str:
+    """The tiles of one head's scores."""
+    return f"{_tile_counts()[0]:,}"
+
+
+def tiles_visited() -> str:
+    """The tiles that are visited under a causal mask."""
+    return f"{_tile_counts()[1]:,}"
+
+
+def tiles_masked() -> str:
+    """The tiles that take a mask."""
+    return f"{_tile_counts()[2]:,}"
 
 
 def more_flops() -> str:
