@@ -107,8 +107,8 @@ def _arrives(index: int, step: Step, before: float) -> str:
 
 def _added(index: int, step: Step) -> str:
     return (
-        f"The weights of tile {index + 1} are added: the sum is {_number(step.row_sum)}, and the values, each times its "
-        f"weight, are {_pair(step.acc)}. The scores are dropped."
+        f"The weights of tile {index + 1} are added: the sum is {_number(step.row_sum)}, and the values, each times "
+        f"its weight, are {_pair(step.acc)}. The scores are dropped."
     )
 
 
