@@ -35,10 +35,11 @@ def on_pre_build(**_: Any) -> None:
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:
-    """Add a page for each lab, and start to execute those that changed; the lab itself is there to be downloaded."""
+    """Add a page for each lab, start to execute those that changed, and join the style sheets."""
     RUNNING.update(importlib.import_module("labs").start())
     for name in RUNNING:
         files.append(File.generated(config, f"labs/{name}.md", content=""))
+    files.append(_one_sheet(config))
     return files
 
 
@@ -74,6 +75,13 @@ def on_post_build(config: Any, **_: Any) -> None:
     if not config.site_url:
         for name in ("sitemap.xml", "sitemap.xml.gz"):
             Path(config.site_dir, name).unlink(missing_ok=True)
+
+
+def _one_sheet(config: Any) -> File:
+    # every sheet holds up the first paint, on a slow network by a round trip for every few of them
+    sheets = [Path(config.docs_dir, name).read_text(encoding="utf-8") for name in config.extra_css]
+    config.extra_css = ["assets/actckpt.css"]
+    return File.generated(config, config.extra_css[0], content="\n".join(sheets))
 
 
 def _number(module: str, function: str) -> str:
