@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from actckpt import PRESETS, estimate
+from actckpt import POLICIES, PRESETS, estimate
 from actckpt.config import ModelConfig
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from pages.pictures import passes, scene, svg
+from pages.pictures import block, block_drawing, passes, scene, svg
 from pages.pictures.player import player
 
 
@@ -82,3 +82,37 @@ def test_a_player_names_its_drawings() -> None:
     assert len(ids) == len(set(ids))
     for reference in re.findall(r'aria-\w+by="([^"]+)"', made):
         assert reference in ids
+
+
+def shown_under(policy: str, html: str) -> list[str]:
+    """What stands in the elements of a drawing that are shown under a policy."""
+    parts = re.findall(r'<g data-in="([^"]*)"[^>]*>(.*?)</g>', html, re.DOTALL)
+    return [content for policies, content in parts if policy in policies.split()]
+
+
+@pytest.mark.parametrize("policy", block.CHOICES)
+def test_the_map_is_the_ledger(policy: str) -> None:
+    ledger = estimate(block.MODEL, seq_len=block.SEQ_LEN, policy=policy).block
+    names = {name for row in block.ROWS for name in row.tensors}
+    assert {term.name for term in ledger} <= names, "a tensor that is kept is not on the map"
+    _, wide, narrow = block_drawing.drawings().split("<svg ")
+    for drawing in (wide, narrow):
+        boxes = [part for part in shown_under(policy, drawing) if "<title>" in part]
+        assert len(boxes) == len(names), "each tensor is shown once, kept or not"
+        kept = {}
+        for box in boxes:
+            cls, name, n_bytes = re.search(r'class="ac-box ([^"]+)".*<title>([\w.]+): .* ([\d,]+) bytes', box).groups()
+            if "ac-empty" not in cls and cls != "ac-passing":
+                kept[name] = (cls.removeprefix("ac-"), int(n_bytes.replace(",", "")))
+        assert kept == {term.name: (term.component, term.bytes) for term in ledger}
+        (bar,) = (part for part in shown_under(policy, drawing) if part.count("<rect") and 'y="4"' in part)
+        width = sum(float(width) for width in re.findall(r'width="([\d.]+)"', bar))
+        whole = estimate(block.MODEL, seq_len=block.SEQ_LEN).block.bytes
+        of_all = float(re.search(r'viewBox="0 0 (\d+)', drawing)[1]) - 2
+        assert width / of_all == pytest.approx(ledger.bytes / whole, abs=1e-3)
+
+
+def test_the_map_brackets_what_runs_again() -> None:
+    _, wide, _ = block_drawing.drawings().split("<svg ")
+    n_brackets = {policy: sum("ac-around" in part for part in shown_under(policy, wide)) for policy in block.CHOICES}
+    assert n_brackets == {policy: len(POLICIES[policy].regions) for policy in block.CHOICES}

@@ -1,11 +1,18 @@
-"""The players in a real browser: play, pause, step, keys, reduced motion, no script, print."""
+"""The players and the map in a real browser: play, pause, step, choose, keys, reduced motion, no script, print."""
 
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+
+from actckpt import estimate
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from pages.pictures import block
 
 pytest_plugins = ["built_site"]
 pytestmark = pytest.mark.xdist_group("browser")
@@ -195,3 +202,52 @@ def test_on_paper(page: Page, address: str, players: list[tuple[str, str]]) -> N
         assert player.locator(".ac-player__controls").is_hidden()
         assert player.locator(".ac-player__frames > li").first.is_visible()
         page.emulate_media(media="screen")
+
+
+MAP = "workshop/recomputation/"
+
+
+def test_the_map_by_keyboard(page: Page, address: str) -> None:
+    page.goto(address + MAP)
+    drawn = page.locator(".ac-map")
+    expect(drawn).to_have_attribute("data-policy", "full")
+    page.get_by_role("radio", name="none").focus()
+    for policy in block.CHOICES:
+        page.keyboard.press("Space") if policy == "none" else page.keyboard.press("ArrowRight")
+        expect(drawn).to_have_attribute("data-policy", policy)
+        ledger = estimate(block.MODEL, seq_len=block.SEQ_LEN, policy=policy).block
+        assert drawn.locator(".ac-total:not(.is-off) data").get_attribute("value") == str(ledger.bytes)
+        wide = drawn.locator(".ac-picture--wide [data-in]:not(.is-off) title").all_text_contents()
+        assert len(wide) == sum(len(row.tensors) for row in block.ROWS)
+        assert page.url.endswith(f"?policy={policy}")
+
+
+def test_the_map_restores_a_shared_address(page: Page, address: str) -> None:
+    page.goto(f"{address}{MAP}?policy=save_attention")
+    assert page.get_by_role("radio", name="save_attention").is_checked()
+    expect(page.locator(".ac-map")).to_have_attribute("data-policy", "save_attention")
+    page.goto(f"{address}{MAP}?policy=%3Cb%3E")
+    expect(page.locator(".ac-map")).to_have_attribute("data-policy", block.OPENS)
+
+
+def test_the_map_without_a_script(browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 375, "height": 800})
+    page = context.new_page()
+    page.goto(address + MAP)
+    drawn = page.locator(".ac-map")
+    assert drawn.locator("form").is_hidden()
+    assert drawn.locator("table").is_visible()
+    ledger = estimate(block.MODEL, seq_len=block.SEQ_LEN, policy=block.OPENS).block
+    assert drawn.locator(".ac-total:not(.is-off) data").get_attribute("value") == str(ledger.bytes)
+    context.close()
+
+
+def test_the_map_by_touch(browser: Browser, address: str) -> None:
+    context = browser.new_context(viewport={"width": 375, "height": 800}, has_touch=True)
+    page = context.new_page()
+    page.goto(address + MAP)
+    choice = page.locator(".ac-map label", has_text="pointwise")
+    choice.tap()
+    assert choice.bounding_box()["height"] >= 44
+    expect(page.locator(".ac-map")).to_have_attribute("data-policy", "pointwise")
+    context.close()

@@ -29,7 +29,6 @@ WITHOUT_NUMBERS = (
 # pages that are still to be written
 WITHOUT_NUMBERS += (
     "workshop/training-memory",
-    "workshop/recomputation",
     "workshop/takeaways",
     "evidence/claims",
     "exercises",

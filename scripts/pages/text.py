@@ -47,8 +47,11 @@ def prose_gib(n_bytes: int) -> str:
 
 
 def size(n_bytes: int) -> str:
-    """Bytes as "2.13 GiB", or as "128 MiB" where they are less than one GiB."""
-    return gib(n_bytes, 2) if n_bytes >= GIB else f"{fixed(n_bytes / 2**20, 0)} MiB"
+    """Bytes in the unit that suits them: "2.13 GiB", "128 MiB", "64 KiB"."""
+    if n_bytes >= GIB:
+        return gib(n_bytes, 2)
+    mib = n_bytes / 2**20
+    return f"{fixed(mib, 0)} MiB" if mib >= 1 or not n_bytes else f"{fixed(n_bytes / 2**10, 0)} KiB"
 
 
 def percent(share: float, digits: int = 1) -> str:

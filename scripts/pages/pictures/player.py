@@ -54,7 +54,7 @@ def player(
             f'<figure class="ac-player" id="{name}" aria-labelledby="{name}-heading" data-frames="{len(frames)}" ',
             f'data-still="{shown}" data-frame="{shown}" data-seconds="{seconds:g}" style="--frame:{shown}">',
             f'<p class="ac-figure__title" id="{name}-heading">{escape(title)}</p>',
-            f'<div class="ac-player__picture">{_named(drawing, name, title, description)}</div>',
+            f'<div class="ac-player__picture">{named(drawing, name, title, description)}</div>',
             _controls(name, len(frames), shown),
             # the longest sentence, unseen, keeps the room that any of them needs
             '<div class="ac-player__says"><p class="ac-player__room" aria-hidden="true">',
@@ -67,7 +67,8 @@ def player(
     )
 
 
-def _named(drawing: str, name: str, title: str, description: str) -> str:
+def named(drawing: str, name: str, title: str, description: str) -> str:
+    """The drawings with a title and a description for those who do not see them."""
     layouts = iter(("a", "b"))
 
     def start(match: re.Match[str]) -> str:
