@@ -29,8 +29,6 @@ WITHOUT_NUMBERS = (
 # pages that are still to be written
 WITHOUT_NUMBERS += (
     "workshop/training-memory",
-    "workshop/takeaways",
-    "evidence/claims",
     "exercises",
 )
 

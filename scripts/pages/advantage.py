@@ -42,7 +42,8 @@ def _advantage(seq_len: int, **how: object) -> float:
     return float(attention_advantage(MODEL, seq_len=seq_len, **how))
 
 
-def _discarded(seq_len: int) -> float:
+def discarded(seq_len: int) -> float:
+    """The workshop's ratio of bytes for a percent of FLOPs, attention over FFN, checkpoints aside."""
     # what A and B discard, without the checkpoint that they add
     step = estimate(MODEL, seq_len=seq_len, accounting="workshop")
     costs = [tradeoff(MODEL, half, seq_len=seq_len, accounting="workshop").overhead for half in ("attention", "ffn")]
@@ -56,22 +57,22 @@ def _times(value: float, digits: int = 1) -> str:
 
 def discarded_1k() -> str:
     """The workshop's ratio at 1K tokens."""
-    return _times(_discarded(1024))
+    return _times(discarded(1024))
 
 
 def discarded_3k() -> str:
     """The workshop's ratio at 3K tokens."""
-    return _times(_discarded(3072))
+    return _times(discarded(3072))
 
 
 def discarded_4k() -> str:
     """The workshop's ratio at 4K tokens."""
-    return _times(_discarded(4096))
+    return _times(discarded(4096))
 
 
 def discarded_16k() -> str:
     """The workshop's ratio at 16K tokens."""
-    return _times(_discarded(LONG))
+    return _times(discarded(LONG))
 
 
 def workshop_16k() -> str:
@@ -81,7 +82,7 @@ def workshop_16k() -> str:
 
 def workshop_limit() -> str:
     """What the workshop's ratio of discarded bytes approaches, from a sequence far beyond any model."""
-    return _times(_discarded(2**34))
+    return _times(discarded(2**34))
 
 
 def eager_16k() -> str:

@@ -1,0 +1,267 @@
+"""Every claim: its verdict is what it should be today, follows from the package, and names a test that exists."""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import actckpt.step
+from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, estimate
+from actckpt.formulas import gpt, llama
+from actckpt.formulas.flops import gpt_forward_flops
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("plotly")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# what each claim comes to
+EXPECTED = {
+    "every-tensor": "fails",
+    "linear": "only-when",
+    "squared": "only-when",
+    "elements": "fails",
+    "attention-part": "only-when",
+    "ffn-part": "only-when",
+    "norm-part": "only-when",
+    "norm-output": "fails",
+    "largest": "only-when",
+    "ninety-percent": "only-when",
+    "same-for-llama": "fails",
+    "grows-with-square": "only-when",
+    "grows-linearly": "only-when",
+    "sum-of-four": "fails",
+    "eight-billion": "holds",
+    "sixteen-bytes": "holds",
+    "fixed-cost": "holds",
+    "boundaries": "only-when",
+    "one-hidden-state": "holds",
+    "shrinks": "fails",
+    "a-is-linear": "holds",
+    "b-keeps-square": "only-when",
+    "c-leaves": "fails",
+    "norms": "fails",
+    "at-most-a-third": "only-when",
+    "three-forwards": "only-when",
+    "attention-flops": "only-when",
+    "ffn-flops": "only-when",
+    "twice-the-projections": "only-when",
+    "ffn-dominates": "only-when",
+    "short-sequences": "holds",
+    "s-equals-h": "holds",
+    "ranges": "only-when",
+    "always-a-third": "only-when",
+    "attention-rises": "holds",
+    "example": "holds",
+    "example-from-formulas": "fails",
+    "light-attention": "only-when",
+    "heavy-ffn": "only-when",
+    "poor-value": "only-when",
+    "ten-times": "only-when",
+    "advantage-grows": "only-when",
+    "frameworks": "cited",
+    "sram": "only-when",
+    "hbm": "only-when",
+    "sram-faster": "holds",
+    "sram-smaller": "holds",
+    "latency": "cited",
+    "matrix": "holds",
+    "round-trips": "holds",
+    "hbm-traffic": "only-when",
+    "exact": "holds",
+    "built-in": "holds",
+    "row-statistics": "fails",
+    "linear-memory": "holds",
+    "speed": "cited",
+    "torch-checkpoint": "fails",
+    "more-flops": "only-when",
+    "waiting": "holds",
+    "cuda-cores": "cited",
+    "composes": "holds",
+    "long-context": "only-when",
+    "takeaway-1": "only-when",
+    "takeaway-2": "only-when",
+    "takeaway-3": "only-when",
+    "takeaway-4": "only-when",
+    "takeaway-5": "holds",
+    "takeaway-6": "holds",
+    "formula-is-measurement": "holds",
+    "share-first": "holds",
+    "pointwise-first": "holds",
+    "ffn-first": "holds",
+    "keep-the-op": "holds",
+    "logits-matter": "holds",
+}
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[SimpleNamespace]:
+    """The modules of the claims."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        names = {"checks": "pages.checks", "quantities": "pages.checks.quantities", "claims": "pages.claims"}
+        yield SimpleNamespace(**{name: importlib.import_module(module) for name, module in names.items()})
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+        for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def verdicts(pages: SimpleNamespace) -> Iterator[Callable[..., dict[str, str]]]:
+    """The verdicts of some claims, computed now."""
+    caches = (pages.quantities.step, pages.quantities.trade)
+
+    def compute(*ids: str) -> dict[str, str]:
+        for cache in caches:
+            cache.cache_clear()
+        return {claim.id: str(claim.check().verdict) for claim in pages.checks.CLAIMS if claim.id in ids}
+
+    yield compute
+    for cache in caches:
+        cache.cache_clear()
+
+
+def test_every_verdict(verdicts: Callable[..., dict[str, str]], pages: SimpleNamespace) -> None:
+    assert verdicts(*(claim.id for claim in pages.checks.CLAIMS)) == EXPECTED
+
+
+def test_every_claim_names_a_test_that_exists(pages: SimpleNamespace) -> None:
+    for claim in pages.checks.CLAIMS:
+        file, function = claim.test.split("::")
+        assert re.search(rf"^def {function}\(", (ROOT / f"tests/{file}.py").read_text("utf-8"), re.MULTILINE), claim.id
+
+
+def test_every_element_with_a_statement_is_checked(pages: SimpleNamespace) -> None:
+    elements = {claim.element for claim in pages.checks.CLAIMS}
+    # W11 and W22 are pictures, W8 to W10 share their statements
+    expected = {f"W{number}" for number in range(1, 28)} - {"W11", "W22"}
+    assert elements == expected | {""}
+
+
+def test_ids_are_anchors_of_their_own(pages: SimpleNamespace) -> None:
+    ids = [claim.id for claim in pages.checks.CLAIMS]
+    assert len(set(ids)) == len(ids) >= 35
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in ids)
+    for claim in pages.checks.CLAIMS:
+        card = pages.claims.card(claim)
+        assert f'id="claim-{claim.id}"' in card
+        assert f'data-verdict="{EXPECTED[claim.id]}"' in card
+        assert f'href="@/{claim.taught}"' in card
+
+
+def test_the_counts_are_those_of_the_verdicts(pages: SimpleNamespace) -> None:
+    shown = dict(re.findall(r'id="verdict-([\w-]+)".*?<data value=\'(\d+)\'', pages.claims.choices()))
+    values = list(EXPECTED.values())
+    assert shown == {"all": str(len(values))} | {name: str(values.count(name)) for name in shown if name != "all"}
+    assert set(values) == set(shown) - {"all"}
+
+
+# A changed coefficient changes verdicts
+
+
+def wider_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
+    paper_terms = gpt.paper_terms
+
+    def wider(*args: Any) -> actckpt.Ledger:
+        ledger = paper_terms(*args)
+        return actckpt.Ledger(tuple(replace(t, shape=(5, *t.shape)) if t.name == "gelu_output" else t for t in ledger))
+
+    monkeypatch.setattr(gpt, "paper_terms", wider)
+
+
+def cheaper_adam(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actckpt.step, "ADAM_BYTES", 4)
+
+
+def plain_flash_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash = llama.Block._flash
+
+    def plain(self: llama.Block) -> list[llama.Stage]:
+        return [replace(stage, backward=2 * stage.forward) for stage in flash(self)]
+
+    monkeypatch.setattr(llama.Block, "_flash", plain)
+
+
+def stored_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = llama.Block.tensors
+
+    def quadratic(self: llama.Block) -> Any:
+        found = tensors(self)
+        heads, s = self.config.n_heads, self.seq_len
+        return found | {"attention.lse": ((self.batch_size, heads, s, s), "float32")}
+
+    monkeypatch.setattr(llama.Block, "tensors", quadratic)
+
+
+@pytest.mark.parametrize(
+    ("perturb", "changed"),
+    [
+        (wider_gelu, {"linear": "fails", "ffn-part": "fails"}),
+        (cheaper_adam, {"sixteen-bytes": "fails"}),
+        (plain_flash_backward, {"three-forwards": "holds", "built-in": "fails", "takeaway-5": "fails"}),
+        (
+            stored_scores,
+            {"linear-memory": "fails", "ffn-first": "fails", "takeaway-2": "holds", "b-keeps-square": "holds"},
+        ),
+    ],
+    ids=["a wider GELU", "one moment of Adam", "no scores recomputed", "scores stored"],
+)
+def test_a_changed_coefficient_changes_the_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+    verdicts: Callable[..., dict[str, str]],
+    perturb: Callable[[pytest.MonkeyPatch], None],
+    changed: dict[str, str],
+) -> None:
+    perturb(monkeypatch)
+    assert verdicts(*changed) == changed
+    assert all(EXPECTED[name] != verdict for name, verdict in changed.items())
+
+
+# What some claims name as their test
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "llama-3.1-405b"])
+@pytest.mark.parametrize("attention", ["eager", "flash"])
+def test_no_policy_adds_more_than_a_third(model: str, attention: str) -> None:
+    for name, policy in POLICIES.items():
+        for rules in (FlopRules(), FlopRules(early_stop=False), FlopRules(causal=False, early_stop=False)):
+            for seq_len in (1, 1024, 131_072):
+                flops = estimate(model, seq_len=seq_len, policy=name, attention=attention, rules=rules).flops
+                assert 3 * flops.recompute <= flops.forward + flops.backward, policy.name
+
+
+def test_the_formulas_give_the_ffn_twice_attention_at_most() -> None:
+    hidden = PRESETS["llama-3.1-8b"].hidden_size
+    ratios = []
+    for seq_len in (1, 64, 4096):
+        flops = gpt_forward_flops(seq_len, 1, hidden)
+        ratios.append(flops["ffn"] / flops["attention"])
+    assert 2 > ratios[0] > ratios[1] > ratios[2]
+
+
+def test_hardware_is_what_the_datasheets_say() -> None:
+    a100, small = ACCELERATORS["a100-80gb"], ACCELERATORS["a100-40gb"]
+    assert (a100.n_sms, a100.sram_bytes, a100.shared_bytes) == (108, 192 * 1024, 163 * 1024)
+    assert (a100.memory_bytes, a100.bandwidth) == (80 * 10**9, 2.039e12)
+    assert (small.memory_bytes, small.bandwidth) == (40 * 10**9, 1.555e12)
+
+
+def test_the_checkpoint_function_is_in_torch_utils() -> None:
+    assert not hasattr(torch, "checkpoint")
+    assert callable(torch.utils.checkpoint.checkpoint)
+
+
+def test_what_is_cited_says_so(pages: SimpleNamespace) -> None:
+    cited = [claim for claim in pages.checks.CLAIMS if EXPECTED[claim.id] == "cited"]
+    assert len(cited) >= 3
+    for claim in cited:
+        card = pages.claims.card(claim)
+        assert "Cited, not computed" in card
+        assert re.search(r'href="https://', claim.source), claim.id
