@@ -22,7 +22,6 @@ WITHOUT_NUMBERS = (
     "evidence/tests",
     "evidence/on-a-gpu",
     "reference/api",
-    "reference/command-line",
     "reference/glossary",
     "reference/sources",
 )

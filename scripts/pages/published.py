@@ -8,19 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pages import text
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a figure was published."""
-
-    label: str
-    url: str
-
-    @property
-    def link(self) -> str:
-        """The source as a link."""
-        return f'<a href="{self.url}">{self.label}</a>'
+from pages.sources import SOURCES, Source
 
 
 @dataclass(frozen=True)
@@ -47,13 +35,8 @@ class Published:
         return f"{self.value:,g}\u00a0{self.unit}"
 
 
-KORTHIKANTI = Source("Korthikanti et al., arXiv 2205.05198", "https://arxiv.org/abs/2205.05198")
-TORCHTITAN = Source(
-    "torchtitan, docs/performance.md",
-    "https://github.com/pytorch/torchtitan/blob/041336434916bdc0f88c1f89fda176fd3c2092e4/docs/performance.md",
-)
-FLASH = Source("Dao et al., arXiv 2205.14135", "https://arxiv.org/abs/2205.14135")
-AMPERE = Source("Abdelkhalik et al., arXiv 2208.11174", "https://arxiv.org/abs/2208.11174")
+KORTHIKANTI, TORCHTITAN = SOURCES["korthikanti"], SOURCES["torchtitan"]
+FLASH, AMPERE = SOURCES["dao"], SOURCES["ampere"]
 
 _LAYER_22B = "forward and backward pass of one layer of the 22B model on A100"
 _TRAINING_13B = "training of Llama 2 13B on 64 A100"
