@@ -79,7 +79,9 @@ def on_post_build(config: Any, **_: Any) -> None:
 
 def _one_sheet(config: Any) -> File:
     # every sheet holds up the first paint, on a slow network by a round trip for every few of them
-    sheets = [Path(config.docs_dir, name).read_text(encoding="utf-8") for name in config.extra_css]
+    files = [Path(config.docs_dir, name) for name in config.extra_css]
+    # mkdocstrings names one of its own, which is not there: reference.css has what the API page needs
+    sheets = [file.read_text(encoding="utf-8") for file in files if file.name != "_mkdocstrings.css"]
     config.extra_css = ["assets/actckpt.css"]
     return File.generated(config, config.extra_css[0], content="\n".join(sheets))
 
