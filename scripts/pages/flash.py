@@ -36,7 +36,7 @@ def memories() -> str:
         return cited[name].words
 
     rows = (
-        ("registers", size(DEVICE.n_sms * REGISTER_BYTES), "", "", "the compiler"),
+        ("registers", size(DEVICE.n_sms * REGISTER_BYTES), "–", "–", "the compiler"),
         (
             "L1 cache and shared memory, “SRAM”",
             f"{DEVICE.n_sms} × {size(DEVICE.sram_bytes)} = {size(DEVICE.total_sram_bytes)}",
@@ -44,7 +44,7 @@ def memories() -> str:
             f"{latency('shared_latency')} (shared), {latency('l1_latency')} (L1)",
             "the kernel's author: shared memory; the rest is a cache",
         ),
-        ("L2 cache", size(DEVICE.l2_bytes or 0), "", latency("l2_latency"), "the hardware"),
+        ("L2 cache", size(DEVICE.l2_bytes or 0), "–", latency("l2_latency"), "the hardware"),
         (
             "HBM",
             f"{DEVICE.memory_bytes / GB:,.0f} GB",
@@ -63,17 +63,15 @@ def accelerators() -> str:
     rows = "".join(
         _row(
             device.label,
-            str(device.n_sms),
-            size(device.sram_bytes),
+            f"{device.n_sms} × {size(device.sram_bytes)}",
             size(device.shared_bytes),
-            size(device.total_sram_bytes),
             _tb_s(device.bandwidth),
             f"{device.bf16_flops / 1e12:,.0f} TFLOP/s",
             text.fixed(device.balance, 0),
         )
         for device in ACCELERATORS.values()
     )
-    head = ("", "SMs", "SRAM of an SM", "of it shared", "all SRAM", "HBM", "matmuls, bf16", "FLOPs a byte")
+    head = ("", "SMs × SRAM", "for a thread block", "HBM", "matmuls, bf16", "FLOPs a byte")
     return table("On the chip and beside it, card by card", head, rows)
 
 
@@ -98,9 +96,9 @@ def saved() -> str:
 def round_trips() -> str:
     """Standard and flash attention side by side: what each kernel of the forward pass moves."""
     columns = (
-        ("Standard attention", traffic.standard_forward(SHAPE)),
-        ("Flash attention, each tensor once", traffic.flash_forward(SHAPE)),
-        ("Flash attention, every load", traffic.flash_forward(SHAPE, TILES)),
+        ("Standard", traffic.standard_forward(SHAPE)),
+        ("Flash, each tensor once", traffic.flash_forward(SHAPE)),
+        ("Flash, every load", traffic.flash_forward(SHAPE, TILES)),
     )
     return '<div class="ac-beside">' + "".join(_moves(name, kernels) for name, kernels in columns) + "</div>"
 
@@ -146,7 +144,7 @@ _DOUBLED = (
 def comparison() -> str:
     """Standard against flash attention, aspect by aspect, as a table."""
     eager, flash = (estimate(MODEL, seq_len=SEQ_LEN, attention=attention) for attention in ("eager", "flash"))
-    kept = [text.prose_gib(step.block.component_bytes("attention")) for step in (eager, flash)]
+    kept = [size(step.block.component_bytes("attention")) for step in (eager, flash)]
     forward = [traffic.standard_forward(SHAPE), traffic.flash_forward(SHAPE)]
     backward = [traffic.standard_backward(SHAPE), traffic.flash_backward(SHAPE)]
     moved = [traffic.moved_bytes(a) + traffic.moved_bytes(b) for a, b in zip(forward, backward, strict=True)]
@@ -168,7 +166,7 @@ def comparison() -> str:
         ("Time, as the authors measured it", *(f"{one.words} ({one.source.link}, {one.place})" for one in time)),
         (
             "Checkpointing",
-            "<code>torch.utils.checkpoint.checkpoint(…, use_reentrant=False)</code> around it",
+            "<code>torch.<wbr>utils.<wbr>checkpoint.<wbr>checkpoint</code> around it",
             "built in: the kernel recomputes by itself",
         ),
     )
@@ -219,7 +217,9 @@ def bounds_by_device() -> str:
     """The least time of forward and backward pass on each accelerator, standard and flash, as a table."""
     rows = "".join(_row(device.label, *_bounds(device)) for device in ACCELERATORS.values())
     head = ("", "FLOPs a byte can feed", "standard, at best", "flash, at best", "times faster")
-    return table(f"Forward and backward pass, one block's attention, S = {SEQ_LEN:,}", head, rows)
+    return table(
+        f"Forward and backward pass of one block's attention, S = {SEQ_LEN:,}, each tensor moved once", head, rows
+    )
 
 
 def _bounds(device: Accelerator) -> tuple[str, ...]:

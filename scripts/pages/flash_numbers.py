@@ -27,7 +27,7 @@ FLASH = [*traffic.flash_forward(SHAPE), *traffic.flash_backward(SHAPE)]
 
 def size(n_bytes: int) -> str:
     """Bytes in the binary unit that leaves the fewest digits, whole where it is whole."""
-    for unit, factor in (("GiB", GIB), ("MiB", 2**20), ("KiB", 2**10)):
+    for unit, factor in (("TiB", 2**40), ("GiB", GIB), ("MiB", 2**20), ("KiB", 2**10)):
         if n_bytes >= factor:
             return f"{n_bytes / factor:,.4g}\u00a0{unit}"
     return f"{n_bytes}\u00a0bytes"

@@ -40,7 +40,7 @@ LAYOUTS = (
         360,
         492,
         30,
-        20.5,
+        19.3,
         tuple((4 + 184 * column, 366 + 48 * line) for line in range(3) for column in (0, 1)),
     ),
 )
