@@ -27,7 +27,6 @@ WITHOUT_NUMBERS = (
 )
 # pages that are still to be written
 WITHOUT_NUMBERS += (
-    "workshop/training-memory",
     "exercises",
 )
 

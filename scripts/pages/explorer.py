@@ -7,112 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
-from itertools import product
-from math import gcd
-from typing import Any
 
 import numpy as np
 
-from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, InputError, Step, estimate
+from actckpt import ACCELERATORS, POLICIES, InputError, Step, estimate
 from actckpt.hardware import GB, GIB
 from pages import text
+from pages.grid import ATTENTIONS, PARTS, View, described, grid, no_flash, parts_of, recomputes, refusal
 
-STATES = ("parameters", "gradients", "optimizer")
-COUNTED = ("attention", "ffn", "norm", "checkpoint", "logits", "working")
-PARTS = (*STATES, *COUNTED)
 CAPACITIES = ("a100-80gb", "h100-80gb", "h200-141gb", "b200-192gb")
 # shares of a bar's width: where a line's name stands on its left, and where a segment is too narrow for its name
 FAR, NARROW = 0.7, 0.1
-# JavaScript counts exactly up to here
-LARGEST = 2**53
-
-
-@dataclass(frozen=True)
-class View:
-    """What an explorer offers, and where it opens.
-
-    Attributes:
-        name: Its id on the page.
-        heading: The question it answers.
-        models: Names in `PRESETS`.
-        accountings: Keys of `ACCOUNTINGS`.
-        policies: Names in `POLICIES`.
-        lengths: Sequence lengths.
-        opens: The state it opens in.
-        chart: "bar" for one bar, "columns" for one column a sequence length.
-        ranks: Over how many data-parallel ranks the states may be shared.
-    """
-
-    name: str
-    heading: str
-    models: Sequence[str]
-    accountings: Sequence[str]
-    policies: Sequence[str]
-    lengths: Sequence[int]
-    opens: dict[str, Any]
-    chart: str = "bar"
-    ranks: Sequence[int] = (1, 8, 64, 512)
-
-
-def parts_of(step: Step) -> dict[str, Any]:
-    """The peak of a step, part by part: what is saved, and the working set on top of it."""
-    saved = {**step.by_component(), "logits": step.head.ledger.bytes}
-    return {**states_of(step), **saved, "working": step.working_bytes - sum(saved.values())}
-
-
-def states_of(step: Step) -> dict[str, int]:
-    """The training states of one rank."""
-    return {name: getattr(step.states, f"{name}_bytes") for name in STATES}
-
-
-def grid(view: View) -> dict[str, Any]:
-    """Everything that a view can show, in a small form: equal rows stand once, divided by what divides them."""
-    rows: dict[tuple[Any, ...], int] = {}
-
-    def index(row: tuple[Any, ...]) -> int:
-        return rows.setdefault(row, len(rows))
-
-    cells: dict[str, list[int]] = {}
-    reasons: dict[str, str] = {}
-    for model, accounting, policy in product(view.models, view.accountings, view.policies):
-        try:
-            step = estimate(model, seq_len=np.array(view.lengths), policy=policy, accounting=accounting)
-        except InputError as error:
-            reasons[f"{accounting}|{policy}"] = reasons[f"{model}|{accounting}"] = refusal(error)
-            continue
-        parts = parts_of(step)
-        overhead = tuple(round(share, 6) for share in np.broadcast_to(step.flops.overhead, len(view.lengths)).tolist())
-        counts = [index(_divided(np.broadcast_to(parts[part], len(view.lengths)).tolist())) for part in COUNTED]
-        cells[f"{model}|{accounting}|{policy}"] = [*counts, index((1, *overhead))]
-    ranks = {
-        f"{model}|{n}": list(states_of(estimate(model, seq_len=1, accounting="paper", data_parallel=n)).values())
-        for model, n in product(view.models, view.ranks)
-    }
-    return {
-        "lengths": list(view.lengths),
-        "cells": cells,
-        "rows": list(rows),
-        "ranks": ranks,
-        "reasons": {key: reason for key, reason in reasons.items() if not _possible(key, cells)},
-        "words": {
-            "policy": {name: recomputes(name) for name in view.policies},
-            "accounting": {name: described(name) for name in view.accountings},
-        },
-    }
+# more choices than this are a list that opens
+MOST_RADIOS = 5
+HELD_BY = "test_every_number_of_an_explorer"
 
 
 def explorer(view: View) -> str:
     """The explorer as HTML: complete and readable as it stands, alive once its script has run."""
-    opens = view.opens
-    step = estimate(
-        opens["model"],
-        seq_len=opens["seq_len"],
-        policy=opens["policy"],
-        accounting=opens["accounting"],
-        data_parallel=opens["ranks"],
-    )
+    step = view.opening_step(view.opens["seq_len"])
     return "".join(
         (
             f'<section class="ac-explorer ac-explorer--{view.chart}" id="{view.name}" data-chart="{view.chart}" ',
@@ -121,35 +35,26 @@ def explorer(view: View) -> str:
             f'<form class="ac-controls" autocomplete="off">{"".join(_controls(view))}</form>',
             f'<div class="ac-result">{"".join(_result(view, step))}</div>',
             _table(view),
+            _caption(),
             f'<script type="application/json">{json.dumps(grid(view), separators=(",", ":"))}</script>',
             "</section>",
         )
     )
 
 
-def _divided(row: list[int]) -> tuple[int, ...]:
-    if max(row) >= LARGEST:
-        raise OverflowError(f"{max(row)} is more than JavaScript can count exactly")
-    divisor = gcd(*row) or 1
-    return (divisor, *(count // divisor for count in row))
-
-
-def _possible(pair: str, cells: dict[str, list[int]]) -> bool:
-    first, second = pair.split("|")
-    return any(
-        first in (model, accounting) and second in (accounting, policy)
-        for model, accounting, policy in (cell.split("|") for cell in cells)
-    )
-
-
 def _controls(view: View) -> Iterator[str]:
-    models = [(name, text.model_label(name)) for name in view.models]
-    few = len(models) <= 3
-    yield (_radios if few else _select)(view, "model", "Model", models)
-    yield _radios(view, "accounting", "Accounting", [(name, name.capitalize()) for name in view.accountings])
-    policies = [(name, _policy_label(name)) for name in view.policies]
-    yield (_radios if few else _select)(view, "policy", "Policy: what is recomputed", policies)
-    yield _radios(view, "ranks", "Ranks that share the states", [(str(n), str(n)) for n in view.ranks])
+    labels = {
+        "model": ("Model", [(name, text.model_label(name)) for name in view.models]),
+        "accounting": ("Accounting", [(name, name.capitalize()) for name in view.accountings]),
+        "attention": ("Attention", [(name, name.capitalize()) for name in view.attentions]),
+        "policy": ("Policy: what is recomputed", [(name, _policy_label(name)) for name in view.policies]),
+        "ranks": ("Ranks that share the states", [(str(n), str(n)) for n in view.ranks]),
+    }
+    for name, (label, options) in labels.items():
+        if len(options) == 1:
+            yield f'<input type="hidden" name="{name}" value="{options[0][0]}">'
+        else:
+            yield (_radios if len(options) <= MOST_RADIOS else _select)(view, name, label, options)
     at = view.lengths.index(view.opens["seq_len"])
     yield (
         f'<div class="ac-control"><label for="{view.name}-seq_len">Sequence length</label>'
@@ -167,7 +72,7 @@ def _policy_label(name: str) -> str:
 
 
 def _select(view: View, name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
-    chosen = view.opens[name]
+    chosen = _chosen(view, name)
     entries = "".join(
         f'<option value="{value}"{" selected" if value == chosen else ""}>{escape(words)}</option>'
         for value, words in options
@@ -180,7 +85,7 @@ def _select(view: View, name: str, label: str, options: Sequence[tuple[str, str]
 
 
 def _radios(view: View, name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
-    chosen = str(view.opens[name])
+    chosen = _chosen(view, name)
     entries = "".join(
         f'<label><input type="radio" name="{name}" value="{value}"{" checked" if value == chosen else ""}>'
         f"<span>{escape(words)}</span></label>"
@@ -192,10 +97,15 @@ def _radios(view: View, name: str, label: str, options: Sequence[tuple[str, str]
     )
 
 
+def _chosen(view: View, name: str) -> str:
+    return view.kinds(view.opens["accounting"])[0] if name == "attention" else str(view.opens[name])
+
+
 def _note(view: View, name: str) -> str:
     words = {
         "policy": recomputes(view.opens["policy"]),
         "accounting": described(view.opens["accounting"]),
+        "attention": ATTENTIONS[_chosen(view, "attention")],
         "ranks": "Parameters, gradients and Adam in float32, divided evenly.",
     }
     return (
@@ -206,6 +116,8 @@ def _note(view: View, name: str) -> str:
 
 def _reason(view: View, name: str) -> str:
     # why the opening view disables a choice
+    if name == "attention":
+        return no_flash(view.opens["accounting"])
     asked = {key: view.opens[key] for key in ("model", "accounting", "policy", "seq_len")}
     for choice in {"policy": view.policies, "accounting": view.accountings}.get(name, ()):
         try:
@@ -213,26 +125,6 @@ def _reason(view: View, name: str) -> str:
         except InputError as error:
             return refusal(error)
     return ""
-
-
-def recomputes(policy: str) -> str:
-    """What a policy recomputes, as a sentence."""
-    return sentence(f"recomputes {POLICIES[policy].recomputes}")
-
-
-def described(accounting: str) -> str:
-    """What an accounting counts, as a sentence."""
-    return sentence(ACCOUNTINGS[accounting])
-
-
-def refusal(error: InputError) -> str:
-    """Why a choice is struck out, as a sentence; what may be chosen instead is there to be seen."""
-    return sentence(str(error).partition(": it")[0])
-
-
-def sentence(words: str) -> str:
-    """The words with a capital and a full stop."""
-    return f"{words[0].upper()}{words[1:]}."
 
 
 def _result(view: View, step: Step) -> Iterator[str]:
@@ -254,10 +146,11 @@ def _result(view: View, step: Step) -> Iterator[str]:
             f"<td>{text.data(parts[part], part)}</td></tr>"
         )
     yield "</tbody></table>"
-    yield (
-        f'<p class="ac-cost">Recomputing adds <strong class="ac-overhead">{text.percent(step.flops.overhead)}</strong> '
-        "to the FLOPs of the blocks.</p>"
-    )
+    if len(view.policies) > 1:
+        yield (
+            f'<p class="ac-cost">Recomputing adds <strong class="ac-overhead">{text.percent(step.flops.overhead)}'
+            "</strong> to the FLOPs of the blocks.</p>"
+        )
     command = (
         f"actckpt estimate --model {step.model} --seq-len {step.seq_len} --policy {step.policy.name} "
         f"--accounting {step.accounting}"
@@ -308,9 +201,8 @@ def _columns(view: View) -> str:
 
 
 def _opening_parts(view: View) -> dict[str, list[int]]:
-    opens = {name: value for name, value in view.opens.items() if name not in ("seq_len", "ranks")}
-    step = estimate(**opens, seq_len=np.array(view.lengths), data_parallel=view.opens["ranks"])
-    return {name: np.broadcast_to(counts, len(view.lengths)).tolist() for name, counts in parts_of(step).items()}
+    parts = parts_of(view.opening_step(np.array(view.lengths)))
+    return {name: np.broadcast_to(counts, len(view.lengths)).tolist() for name, counts in parts.items()}
 
 
 def _table(view: View) -> str:
@@ -328,6 +220,14 @@ def _table(view: View) -> str:
         '<table class="ac-numbers"><caption>The peak, part by part, in GiB</caption>'
         f'<thead><tr><th scope="col">tokens</th>{head}<th scope="col">Total</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def _caption() -> str:
+    return (
+        '<p class="ac-made">All numbers are calls of <code>actckpt.estimate</code> with what the controls say, made '
+        "when this page was built; the script that you move them with only looks numbers up and adds them. Held by "
+        f'<a href="@/evidence/tests/"><code>{HELD_BY}</code></a>.</p>'
     )
 
 

@@ -6,10 +6,11 @@ from actckpt import PRESETS, figures
 from actckpt.policy import POLICIES
 from pages import explorer as explorers
 from pages import figure, numbers, text
+from pages.grid import View
 
 LENGTHS = (1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 98304, 131072)
 
-VIEW = explorers.View(
+VIEW = View(
     name="explorer",
     heading="Will it fit?",
     models=tuple(PRESETS),

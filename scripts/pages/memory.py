@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from actckpt import figures
-from pages import explorer as explorers
-from pages import figure, numbers
+from typing import Any
 
-VIEW = explorers.View(
+from actckpt import estimate, figures
+from pages import explorer as explorers
+from pages import figure, numbers, text
+from pages.grid import View
+
+VIEW = View(
     name="lengths",
     heading="What stays in memory, length by length",
     models=("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"),
@@ -51,3 +54,36 @@ def policies() -> str:
         "blue and green for the half that is recomputed; GiB of 2³⁰ bytes.",
         test="test_figures::test_policies_over_seq_len",
     )
+
+
+def doubling() -> str:
+    """What twice the length does to what all blocks keep, as a table."""
+    ways: dict[str, dict[str, Any]] = {
+        "paper": {"accounting": "paper"},
+        "Llama, eager": {"attention": "eager"},
+        "Llama, flash": {"attention": "flash"},
+    }
+    rows = "".join(
+        f'<tr><th scope="row">{text.tokens(length)} to {text.tokens(2 * length)}</th>'
+        + "".join(f"<td>{_growth(length, how)}</td>" for how in ways.values())
+        + "</tr>"
+        for length in (1024, 4096, 16_384, 65_536)
+    )
+    return text.table(
+        f"Activations of {text.model_label(numbers.LLAMA_8B)}, times what they were", ("tokens", *ways), rows
+    )
+
+
+def longest() -> str:
+    """The longest sequence of the explorer."""
+    return text.tokens(VIEW.lengths[-1])
+
+
+def longest_of_the_charts() -> str:
+    """The longest sequence of the charts."""
+    return text.tokens(figures.LENGTHS[-1])
+
+
+def _growth(length: int, how: dict[str, Any]) -> str:
+    once, twice = (estimate(numbers.LLAMA_8B, seq_len=s, **how).total_bytes for s in (length, 2 * length))
+    return f"{text.fixed(twice / once, 2)}\u00a0×"

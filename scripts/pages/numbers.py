@@ -10,6 +10,8 @@ from pages import text
 LLAMA_8B = "llama-3.1-8b"
 LONG = 16_384
 LENGTHS = 2 ** np.arange(10, 18)
+# ranks that share the training states where prose speaks of sharing
+RANKS = 8
 
 
 def per_sbh(step: Step, config: ModelConfig) -> float:
@@ -126,8 +128,13 @@ def states_8b() -> str:
 
 
 def states_8b_shared() -> str:
-    """The same, shared by eight."""
-    return text.prose_gib(estimate(LLAMA_8B, seq_len=1, data_parallel=8).states.bytes)
+    """The same, shared by some ranks."""
+    return text.prose_gib(estimate(LLAMA_8B, seq_len=1, data_parallel=RANKS).states.bytes)
+
+
+def sharing_ranks() -> str:
+    """How many ranks those are."""
+    return str(RANKS)
 
 
 def states_405b() -> str:
