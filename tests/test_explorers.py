@@ -77,30 +77,89 @@ def test_home_explorer_by_keyboard(page: Page, address: str) -> None:
     assert command.endswith("--accounting paper")
 
 
-@pytest.mark.parametrize("path", ["", "workshop/memory-over-sequence-length/"])
+# each page with an explorer, and how many of its views are compared at least
+EXPLORERS = {"": 500, "workshop/memory-over-sequence-length/": 100, "workshop/training-memory/": 9}
+
+
+@pytest.mark.parametrize("path", EXPLORERS)
 def test_every_number_of_an_explorer(page: Page, address: str, path: str) -> None:
     page.goto(address + path)
     views = page.locator(".ac-explorer").evaluate(
         """root => {
           const form = root.querySelector("form"), grid = JSON.parse(root.querySelector("script").textContent);
           const out = [], last = grid.lengths.length - 1;
+          const ask = (state) => {
+            for (const [name, value] of Object.entries(state)) form.elements[name].value = value;
+            form.dispatchEvent(new Event("input"));
+          };
+          const note = (state) => {
+            const data = [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]);
+            const overhead = root.querySelector(".ac-overhead")?.textContent;
+            out.push([{ ...state, seq_len: grid.lengths[state.seq_len] }, Object.fromEntries(data), overhead]);
+          };
+          const press = (attention) => [...form.elements.attention].find((i) => i.value === attention).click();
           for (const cell of Object.keys(grid.cells)) for (const at of [0, last >> 1, last]) {
             const [model, accounting, policy] = cell.split("|");
             const state = { model, accounting, policy, seq_len: at, ranks: "8" };
-            for (const [name, value] of Object.entries(state)) form.elements[name].value = value;
-            form.dispatchEvent(new Event("input"));
-            const data = [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]);
-            const overhead = root.querySelector(".ac-overhead").textContent;
-            out.push([{ ...state, seq_len: grid.lengths[at] }, Object.fromEntries(data), overhead]);
+            ask(state);
+            note(state);
+            if (!(cell in grid.others)) continue;
+            press("eager");
+            note({ ...state, attention: "eager" });
+            press("flash");
           }
           return out;
         }"""
     )
-    assert len(views) > 100
+    assert len(views) >= EXPLORERS[path]
     for state, numbers, overhead in views:
-        step = estimate(**{name: state[name] for name in ("model", "seq_len", "policy", "accounting")}, data_parallel=8)
+        asked = {name: value for name, value in state.items() if name != "ranks"}
+        step = estimate(**asked, data_parallel=8)
         assert numbers == expected(step), state
-        assert abs(float(overhead.removesuffix("\u00a0%")) - 100 * step.flops.overhead) < 0.0501, state
+        if overhead:
+            assert abs(float(overhead.removesuffix("\u00a0%")) - 100 * step.flops.overhead) < 0.0501, state
+    offered = {state.get("attention") for state, _, _ in views}
+    assert offered == ({None} if path == "workshop/training-memory/" else {None, "eager"})
+
+
+@pytest.mark.parametrize("path", EXPLORERS)
+def test_the_table_has_every_length(page: Page, address: str, path: str) -> None:
+    page.goto(address + path)
+    page.locator("input[name=accounting][value=llama]").focus()
+    page.keyboard.press("Space")
+    # opened after the choice, and open during the next one
+    page.locator(".ac-explorer .ac-data summary").click()
+    for ranks in (8, 64):
+        page.locator(f"input[name=ranks][value='{ranks}']").focus()
+        page.keyboard.press("Space")
+        rows = page.locator(".ac-explorer .ac-data tbody tr").evaluate_all(
+            "rows => rows.map((row) => [...row.children].map((cell) => cell.textContent))"
+        )
+        assert len(rows) >= 15
+        for length, *cells in rows:
+            step = estimate("llama-3.1-8b", seq_len=int(length.replace(",", "")), data_parallel=ranks)
+            # in the order of the parts, and halves round up where Python's round to even
+            for cell, n_bytes in zip(cells, expected(step).values(), strict=True):
+                assert abs(float(cell.replace(",", "")) - n_bytes / 2**30) < 0.0501
+
+
+def test_attention_is_remembered_while_an_accounting_has_only_one_kind(page: Page, address: str) -> None:
+    page.goto(address + "?accounting=llama&attention=eager&policy=full")
+    assert shown(page) == expected(
+        estimate("llama-3.1-8b", seq_len=16_384, policy="full", attention="eager", data_parallel=8)
+    )
+    assert page.locator(".ac-command code").inner_text().endswith("--accounting llama --attention eager")
+    for accounting, attention in (("paper", "eager"), ("llama", "eager")):
+        page.locator(f"label:has(input[name=accounting][value={accounting}])").click()
+        assert page.locator("input[name=attention]:checked").input_value() == attention
+    page.locator("label:has(input[name=attention][value=flash])").click()
+    page.locator("label:has(input[name=accounting][value=paper])").click()
+    assert page.locator("input[name=attention]:checked").input_value() == "eager"
+    assert page.locator("input[name=attention][value=flash]").is_disabled()
+    assert "paper accounting has no flash attention" in page.locator("#explorer-attention-note").inner_text()
+    page.locator("label:has(input[name=accounting][value=llama])").click()
+    assert page.locator("input[name=attention]:checked").input_value() == "flash"
+    assert "--attention" not in page.locator(".ac-command code").inner_text()
 
 
 def test_what_an_accounting_lacks_is_disabled_and_says_why(page: Page, address: str) -> None:
@@ -175,8 +234,9 @@ def test_a_column_can_be_pressed(page: Page, address: str) -> None:
         assert height / heights[-1] == pytest.approx(peak / peaks[-1], abs=0.01)
 
 
-def test_the_command_says_what_the_view_shows(page: Page, address: str) -> None:
-    page.goto(address + "?model=llama-3.1-70b&seq_len=4096&policy=ffn&accounting=llama&ranks=1")
+@pytest.mark.parametrize("attention", ["flash", "eager"])
+def test_the_command_says_what_the_view_shows(page: Page, address: str, attention: str) -> None:
+    page.goto(address + f"?model=llama-3.1-70b&seq_len=4096&policy=ffn&accounting=llama&ranks=1&attention={attention}")
     command = shlex.split(page.locator(".ac-command code").inner_text())
     assert command[0] == "actckpt"
     answer = subprocess.run([sys.executable, "-m", *command, "--json"], capture_output=True, text=True, check=True)
