@@ -26,9 +26,7 @@ WITHOUT_NUMBERS = (
     "reference/sources",
 )
 # pages that are still to be written
-WITHOUT_NUMBERS += (
-    "exercises",
-)
+WITHOUT_NUMBERS += ("exercises",)
 
 
 class Document(HTMLParser):
