@@ -5,7 +5,16 @@ import torch
 # --8<-- [start:apply]
 import actckpt
 
-config = actckpt.ModelConfig("tiny", 64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, ffn_size=224, vocab_size=128)
+config = actckpt.ModelConfig(
+    "tiny",
+    hidden_size=64,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    head_dim=16,
+    ffn_size=224,
+    vocab_size=128,
+)
 model = actckpt.Llama(config)
 
 # before fully_shard and before the blocks are compiled; "none" takes it off again

@@ -37,18 +37,20 @@ def strategies() -> str:
     rows = "".join(_strategy_row(name) for name in ["none", *names, "full"])
     return text.table(
         "What a block keeps, in bytes",
-        ("", "recomputed", "workshop", "paper", "Llama", f"Llama at {text.tokens(SEQ_LEN)}"),
+        ("recomputed", "workshop", "paper", "Llama", f"Llama at {text.tokens(SEQ_LEN)}"),
         rows,
     )
 
 
 def _strategy_row(policy: str) -> str:
-    strategy = POLICIES[policy].strategy or "–"
+    strategy = POLICIES[policy].strategy
+    letter = f"<strong>{strategy}</strong> " if strategy else ""
     size = text.size(estimate(MODEL, seq_len=SEQ_LEN, policy=policy).block.bytes)
+    # the workshop has no checkpoint round a whole block
     workshop = "–" if policy == "full" else _terms(policy, "workshop")
     return (
-        f'<tr><th scope="row">{strategy}</th><td><code>{policy}</code></td><td>{workshop}</td>'
-        f"<td>{_terms(policy, 'paper')}</td><td>{_terms(policy, 'llama')}</td><td>{size}</td></tr>"
+        f'<tr><th scope="row">{letter}<code>{policy}</code></th><td>{workshop}</td><td>{_terms(policy, "paper")}</td>'
+        f"<td>{_terms(policy, 'llama')}</td><td>{size}</td></tr>"
     )
 
 
@@ -113,7 +115,7 @@ def one_checkpoint() -> str:
 
 def _longer(accounting: str) -> str:
     short, long = (estimate(MODEL, seq_len=s, accounting=accounting).block.bytes for s in (SEQ_LEN // 2, SEQ_LEN))
-    return f"{text.fixed(long / short, 1)} ×"
+    return f"{text.fixed(long / short, 1)}\u00a0×"
 
 
 def longer_llama() -> str:
@@ -153,23 +155,23 @@ def llama_linear() -> str:
 
 def smaller_as_told() -> str:
     """How much smaller a checkpoint is where every byte of the block is taken for an element of two bytes."""
-    return f"{text.fixed(growth('none', 'workshop')[0] / growth('full', 'paper')[0], 0)} ×"
+    return f"{text.fixed(growth('none', 'workshop')[0] / growth('full', 'paper')[0], 0)}\u00a0×"
 
 
 def smaller_linear() -> str:
     """How much smaller a checkpoint is than the linear part of the paper's block, both in bytes."""
-    return f"{text.fixed(growth('none', 'paper')[0] / growth('full', 'paper')[0], 0)} ×"
+    return f"{text.fixed(growth('none', 'paper')[0] / growth('full', 'paper')[0], 0)}\u00a0×"
 
 
 def smaller_with_scores() -> str:
     """The same with the scores that the paper's block stores."""
     none, full = (estimate(MODEL, seq_len=SEQ_LEN, policy=name, accounting="paper").block for name in ("none", "full"))
-    return f"{text.fixed(none.bytes / full.bytes, 0)} ×"
+    return f"{text.fixed(none.bytes / full.bytes, 0)}\u00a0×"
 
 
 def smaller_llama() -> str:
     """The same for the real block with flash attention."""
-    return f"{text.fixed(passes.block_bytes('none') / passes.block_bytes('full'), 0)} ×"
+    return f"{text.fixed(passes.block_bytes('none') / passes.block_bytes('full'), 0)}\u00a0×"
 
 
 def rstd() -> str:

@@ -47,11 +47,11 @@ def prose_gib(n_bytes: int) -> str:
 
 
 def size(n_bytes: int) -> str:
-    """Bytes in the unit that suits them: "2.13 GiB", "128 MiB", "64 KiB"."""
+    """Bytes in the unit that suits them, kept on the number's line: "2.13 GiB", "128 MiB", "64 KiB"."""
     if n_bytes >= GIB:
-        return gib(n_bytes, 2)
+        return f"{fixed(n_bytes / GIB, 2)}\u00a0GiB"
     mib = n_bytes / 2**20
-    return f"{fixed(mib, 0)} MiB" if mib >= 1 or not n_bytes else f"{fixed(n_bytes / 2**10, 0)} KiB"
+    return f"{fixed(mib, 0)}\u00a0MiB" if mib >= 1 or not n_bytes else f"{fixed(n_bytes / 2**10, 0)}\u00a0KiB"
 
 
 def percent(share: float, digits: int = 1) -> str:

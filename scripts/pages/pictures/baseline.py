@@ -46,7 +46,7 @@ def sentences() -> list[str]:
     )
     for each in passes.of(POLICY, "backward"):
         said.append(_backward(each))
-    peak = text.gib(passes.peak(POLICY).bytes, 2)
+    peak = text.size(passes.peak(POLICY).bytes)
     said.append(f"The step is over and everything is freed. At its peak it held {peak}.")
     return said
 

@@ -52,7 +52,7 @@ def sentences() -> list[str]:
     )
     for again, back in zip(passes.of(POLICY, "recompute"), passes.of(POLICY, "backward"), strict=True):
         said += [_recompute(again), _backward(back)]
-    peak, without = (text.gib(passes.peak(policy).bytes, 2) for policy in (POLICY, "none"))
+    peak, without = (text.size(passes.peak(policy).bytes) for policy in (POLICY, "none"))
     said.append(f"The step is over. Its peak was {peak} instead of {without}; the passes took {overhead()} more FLOPs.")
     return said
 
@@ -89,8 +89,8 @@ def _backward(each: Pass) -> str:
     layer = each.layer + 1
     if layer == passes.N_LAYERS:
         return (
-            f"Its backward pass reads them, and at most {text.size(each.bytes)} are alive: the peak. Then all of layer "
-            f"{layer} is freed, its checkpoint too."
+            f"Layer {layer} runs backward and reads them; at most {text.size(each.bytes)} are alive. This is the peak. "
+            "Then all of it is freed, its checkpoint too."
         )
     return f"Layer {layer} runs backward, and is freed. At most {text.size(each.bytes)} were alive."
 
@@ -99,7 +99,7 @@ def _without(drawn: Scene) -> str:
     # the step that recomputes nothing, on this scene's axes
     points = Scene("none", drawn.layout, drawn.span).outline()
     top = min(points, key=lambda point: point[1])
-    held = text.gib(passes.peak("none").bytes, 2)
+    held = text.size(passes.peak("none").bytes)
     words = f"{held} with nothing recomputed" if drawn.layout.wide else f"{held} without"
     end, right, y = points[-1][0], drawn.layout.right, drawn.layout.bottom
     more = svg.group(

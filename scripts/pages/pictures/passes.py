@@ -42,7 +42,7 @@ def n_frames(policy: str) -> int:
 
 def forward_total(policy: str) -> str:
     """What the blocks hold when all have run forward."""
-    return text.gib(passes(policy)[N_LAYERS - 1].bytes, 2)
+    return text.size(passes(policy)[N_LAYERS - 1].bytes)
 
 
 def block_bytes(policy: str) -> int:

@@ -267,7 +267,7 @@ def _peak(scene: Scene) -> list[str]:
     index, (_, start, end) = next(
         (index, column) for index, column in enumerate(scene.columns()) if column[0] is highest
     )
-    words, y = f"peak {text.gib(highest.bytes, 2)}", scene.y(highest.bytes)
+    words, y = f"peak {text.size(highest.bytes)}", scene.y(highest.bytes)
     when = scene.line.since(frame_of(index))
     if scene.policy == "none":
         return [svg.text(end + 8, y + 9, words, cls="ac-strong", when=when)]
