@@ -43,7 +43,7 @@ def test_the_kernels_without_the_split_are_right():
 import sys, torch
 sys.path[:0] = ["scripts", "tests/kernels"]
 from attention_cases import check_error, random_inputs
-from record_gpu import without_split
+from gpu.without_split import without_split
 *inputs, do = random_inputs(45, 45, 2, 1, dtype=torch.float16, batch=1)
 check_error(lambda *qkv, causal, return_lse: (without_split()(*qkv, causal), None), inputs, do, causal=True)
 """
