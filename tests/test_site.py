@@ -25,8 +25,6 @@ WITHOUT_NUMBERS = (
     "reference/glossary",
     "reference/sources",
 )
-# pages that are still to be written
-WITHOUT_NUMBERS += ("exercises",)
 
 
 class Document(HTMLParser):
