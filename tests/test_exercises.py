@@ -27,7 +27,7 @@ EXPECTED = {
     "elements": ("16 elements of 2 bytes", " 2 elements of 1 bytes"),
     # 70.55 · 10⁹ · 16 bytes over 80 · 10⁹
     "states": ("1,051 GiB", "from 15 ranks"),
-    "halves": ("7.03 bytes", "23.00 bytes"),
+    "halves": ("attention: 7.03 bytes", "ffn: 23.00 bytes"),
     "whole": ("both {'input': '128 MiB', 'residual': '128 MiB'}", "full {'input': '128 MiB'}"),
     "third": ("25.5%  as PyTorch", "33.3%  and a backward"),
     "example": ("'attention': '8.3%', 'ffn': '25.0%'", "'attention': '25.0%', 'ffn': '8.3%'"),

@@ -3,5 +3,8 @@ import numpy as np
 from actckpt import estimate
 
 lengths = np.arange(1024, 131_073, 1024)
-full, kept = (estimate("llama-3.1-8b", seq_len=lengths, policy=p).flops.recompute for p in ("full", "save_attention"))
-print(f"from {lengths[full >= 2 * kept][0] // 1024}K tokens on, keeping one op halves what is recomputed")
+full, kept = (
+    estimate("llama-3.1-8b", seq_len=lengths, policy=policy).flops.recompute for policy in ("full", "save_attention")
+)
+first = lengths[full >= 2 * kept][0]
+print(f"from {first // 1024}K tokens on, keeping one op halves what is recomputed")
