@@ -3,8 +3,12 @@ import numpy as np
 from actckpt import estimate
 
 lengths = np.arange(1024, 131_073, 1024)
-full, kept = (
-    estimate("llama-3.1-8b", seq_len=lengths, policy=policy).flops.recompute for policy in ("full", "save_attention")
-)
+
+
+def recomputed(policy: str) -> np.ndarray:
+    return estimate("llama-3.1-8b", seq_len=lengths, policy=policy).flops.recompute
+
+
+full, kept = recomputed("full"), recomputed("save_attention")
 first = lengths[full >= 2 * kept][0]
 print(f"from {first // 1024}K tokens on, keeping one op halves what is recomputed")
