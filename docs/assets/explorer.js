@@ -207,8 +207,10 @@
       if (by === "attention") favoured = wanted.attention;
       const before = state;
       state = settle(wanted);
+      // a slider is followed at once; what changes the picture otherwise glides there
       const moved = CONTROLS.every((name) => name === "seq_len" || state[name] === before[name]);
       if (!moved) write();
+      root.classList.toggle("ac-glides", !moved);
       show(moved);
     }
 
