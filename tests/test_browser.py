@@ -85,7 +85,8 @@ CLIPPED = """width => [...document.querySelectorAll("article *")].filter((e) => 
   if (!e.checkVisibility() || !box.width || style.position === "absolute") return false;
   if (e.closest("svg, math, .ac-hidden, .ac-segment, .ac-figure__plot")) return false;
   const cut = style.overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1;
-  return cut || box.right > width + 1;
+  // spaces at the end of an inline element's line may hang over
+  return cut || (style.display !== "inline" && box.right > width + 1);
 }).map((e) => `${e.tagName}.${e.className}: ${e.scrollWidth} of ${e.clientWidth}: ${e.textContent.slice(0, 60)}`)"""
 
 

@@ -163,10 +163,10 @@ def online_softmax() -> list[str]:
 
 
 def compared() -> list[str]:
-    kept = (
+    eager, flash = (
         estimate(MODEL, seq_len=4096, attention=kind).block.component_bytes("attention") for kind in ("eager", "flash")
     )
-    return [f"{fixed(n_bytes / GIB)} GiB" for n_bytes in kept]
+    return [f"{fixed(eager / GIB, 3)} GiB", f"{fixed(flash / MIB)} MiB"]
 
 
 def bounds() -> list[str]:
@@ -205,6 +205,8 @@ PLACES = {
     "W2": Place("workshop/activations", "layer-stack", layer_stack),
     "W3": Place("workshop/activations", "three-components", lambda: [*map(component, ("attention", "ffn", "norm"))]),
     "W4": Place("workshop/activations", "total", paper_total),
+    "W5": Place("workshop/training-memory", "the-sum", states),
+    "W6": Place("workshop/training-memory", "breakdown", lambda: opening_peak(4096, "workshop")),
     "W7": Place("workshop/recomputation", "store-everything", lambda: peaks("none")),
     "W8": Place("workshop/recomputation", "keep-a-checkpoint", lambda: peaks("full")),
     "W9": Place("workshop/recomputation", "checkpoint-tensors", checkpoint),
