@@ -80,13 +80,16 @@ def test_a_recording_says_what_is_right_and_what_is_not(gpu, tmp_path: Path) -> 
 
 
 def test_a_recording_shows_memory_and_time_of_the_policies(gpu, tmp_path: Path) -> None:
-    assert "full/S2048 1.000 GiB 1.001 GiB +0.10 % 250.0 ms 4 " in shown(gpu, tmp_path, RECORDING)
+    page = shown(gpu, tmp_path, RECORDING)
+    assert "S = 2,048, on A device" in page
+    assert "full 1.000 GiB 1.001 GiB +0.10 % 250.0 ms 4 " in page
 
 
 def test_a_recording_shows_the_speed_of_attention(gpu, tmp_path: Path) -> None:
     page = shown(gpu, tmp_path, RECORDING)
-    assert "D128/S1024/causal/heads32-8 actckpt 12.50 31.25 321 222" in page
-    assert "D128/S1024/causal/heads32-8 SDPA, cuDNN 12.50 31.25 321 444" in page
+    assert "Head dimension 128, causal mask, on A device" in page
+    assert re.search(r"length, heads +actckpt +cuDNN +1,024, 32 on 8 +321 / 222 +321 / 444", page)
+    assert 'title="12.50 ms / 31.25 ms"' in gpu.recordings()
 
 
 def test_a_recording_that_ended_early_is_shown_as_far_as_it_goes(gpu, tmp_path: Path) -> None:

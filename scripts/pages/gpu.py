@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,25 @@ DATA = Path(__file__).parents[2] / "docs" / "data"
 # the names of `scripts/record_gpu.py`, as a table has them
 IMPLEMENTATIONS = {
     "actckpt": "actckpt",
-    "actckpt_no_split": "actckpt, every tile masked",
-    "flex": "FlexAttention",
-    "sdpa_flash": "SDPA, flash",
-    "sdpa_cudnn": "SDPA, cuDNN",
-    "sdpa_efficient": "SDPA, efficient",
-    "sdpa_math": "SDPA, math",
+    "sdpa_flash": "flash",
+    "sdpa_cudnn": "cuDNN",
+    "sdpa_efficient": "efficient",
+    "sdpa_math": "math",
+    "flex": "Flex",
+    "actckpt_no_split": "no skipping",
 }
+MASKS = {"causal": "causal mask", "full": "no mask"}
+
+POLICIES = (
+    "<h3>Policies</h3><p>A training step of four blocks of Llama 3.1 8B with a small vocabulary: its working memory "
+    "beside what the package predicts, and its time. The rate counts what is recomputed, too.</p>"
+)
+SPEED = (
+    "<h3>Speed</h3><p>Attention in bfloat16, forward / backward in TFLOP/s; the backward pass counts five matmuls to "
+    "the forward pass's two. Beside the package stand the backends of PyTorch's "
+    "<code>scaled_dot_product_attention</code>, FlexAttention, and the package's own kernels when every tile takes a "
+    "mask and none is skipped.</p>"
+)
 
 Entries = dict[str, dict[str, Any]]
 
@@ -45,7 +58,7 @@ def _recording(recording: dict[str, Any]) -> str:
     )
     return "".join(
         (
-            f'<h2 id="{escape(anchor)}">{name}</h2>',
+            f'<h2 id="{escape(anchor)}">{text.mark(name)}</h2>',
             f"<p>{text.mark(escape(recording['date']))}, {text.mark(versions)}, commit ",
             f"<code>{escape(recording['commit'][:10])}</code>.{_rate(entries)}</p>",
             _correctness(entries),
@@ -78,17 +91,29 @@ def _correctness(entries: Entries) -> str:
 
 
 def _policies(device: str, entries: Entries) -> str:
-    rows = "".join(
-        f'<tr><th scope="row"><code>{escape(name)}</code></th><td>{text.gib(entry["predicted_working_bytes"], 3)}</td>'
-        f"<td>{text.gib(entry['working_bytes'], 3)}</td>"
-        f"<td>{_difference(entry['working_bytes'], entry['predicted_working_bytes'])}</td>"
-        f"<td>{1000 * entry['step_s']:,.1f} ms</td>"
-        f"<td>{entry['predicted_flops'] / entry['step_s'] / 1e12:,.0f}</td></tr>"
-        for name, entry in _part(entries, "policy").items()
-        if entry["working_bytes"]
+    lengths = _grouped(_part(entries, "policy"), lambda name: name.rpartition("/S")[2])
+    head = ("policy", "predicted", "measured", "difference", "step", "TFLOP/s")
+    tables = "".join(
+        text.table(
+            f"S = {int(length):,}, on {device}",
+            head,
+            "".join(_policy_row(name.partition("/")[0], entry) for name, entry in steps.items()),
+        )
+        for length, steps in lengths.items()
     )
-    head = ("policy and length", "predicted", "measured", "difference", "step", "TFLOP/s")
-    return rows and text.table(f"Working memory and time of a step, four blocks of Llama 3.1 8B, {device}", head, rows)
+    return tables and POLICIES + tables
+
+
+def _policy_row(policy: str, entry: dict[str, Any]) -> str:
+    measured, predicted = entry["working_bytes"], entry["predicted_working_bytes"]
+    memory = (text.gib(measured, 3), _difference(measured, predicted)) if measured else ("not measured", "")
+    cells = (
+        text.gib(predicted, 3),
+        *memory,
+        f"{1000 * entry['step_s']:,.1f} ms",
+        f"{entry['predicted_flops'] / entry['step_s'] / 1e12:,.0f}",
+    )
+    return _row(f"<code>{escape(policy)}</code>", cells)
 
 
 def _difference(measured: int, predicted: int) -> str:
@@ -96,19 +121,46 @@ def _difference(measured: int, predicted: int) -> str:
 
 
 def _speed(device: str, entries: Entries) -> str:
+    # D128/S1024/causal/heads32-8: a table for each head dimension and mask
+    kinds = _grouped(_part(entries, "speed"), lambda name: "/".join(name.split("/")[0:3:2]))
+    tables = "".join(_speed_table(device, kind, shapes) for kind, shapes in kinds.items())
+    return tables and SPEED + tables
+
+
+def _speed_table(device: str, kind: str, shapes: Entries) -> str:
+    head_dim, mask = kind.split("/")
+    ran = {name for entry in shapes.values() for name in entry["implementations"]}
+    columns = [name for name in IMPLEMENTATIONS if name in ran] + sorted(ran - set(IMPLEMENTATIONS))
     rows = "".join(
-        f'<tr><th scope="row"><code>{escape(name)}</code></th><td>{IMPLEMENTATIONS.get(implementation, implementation)}'
-        f"</td><td>{1000 * timed['forward_s']:,.2f}</td><td>{1000 * timed['backward_s']:,.2f}</td>"
-        f"<td>{timed['forward_tflops']:,.0f}</td><td>{timed['backward_tflops']:,.0f}</td></tr>"
-        for name, entry in _part(entries, "speed").items()
-        for implementation, timed in entry["implementations"].items()
+        _row(_shape(name), [_rates(entry["implementations"].get(column)) for column in columns])
+        for name, entry in shapes.items()
     )
-    head = (
-        "shape",
-        "implementation",
-        "forward, ms",
-        "backward, ms",
-        "forward, TFLOP/s",
-        "backward, TFLOP/s",
+    return text.table(
+        f"Head dimension {head_dim[1:]}, {MASKS.get(mask, mask)}, on {device}",
+        ("length, heads", *(IMPLEMENTATIONS.get(column, column) for column in columns)),
+        rows,
     )
-    return rows and text.table(f"Speed of attention in bfloat16, {device}", head, rows)
+
+
+def _shape(name: str) -> str:
+    _, length, _, heads = name.split("/")
+    queries, keys = heads.removeprefix("heads").split("-")
+    return f"{int(length[1:]):,}, {queries} on {keys}"
+
+
+def _rates(timed: dict[str, float] | None) -> str:
+    if timed is None:
+        return "–"
+    title = f"{1000 * timed['forward_s']:,.2f} ms / {1000 * timed['backward_s']:,.2f} ms"
+    return f'<span title="{title}">{timed["forward_tflops"]:,.0f} / {timed["backward_tflops"]:,.0f}</span>'
+
+
+def _grouped(entries: Entries, key: Callable[[str], str]) -> dict[str, Entries]:
+    groups: dict[str, Entries] = {}
+    for name, entry in entries.items():
+        groups.setdefault(key(name), {})[name] = entry
+    return groups
+
+
+def _row(head: str, cells: Iterable[str]) -> str:
+    return f'<tr><th scope="row">{head}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
