@@ -44,7 +44,7 @@ def stack() -> str:
         f"<figcaption>Bytes, and below them MiB at the sizes of {LABEL}: {AT}, one sequence, nothing recomputed. The "
         "line on the left is the residual stream, which passes by each half of a block and is added to what the half "
         "returns. Made by <code>actckpt.estimate</code> under both accountings, with flash attention for Llama; held "
-        "by <code>tests/test_formulas.py</code>.</figcaption></figure>"
+        'by <a href="@/evidence/tests/#test_chapters"><code>test_chapters</code></a>.</figcaption></figure>'
     )
 
 

@@ -21,7 +21,7 @@ CAPACITIES = ("a100-80gb", "h100-80gb", "h200-141gb", "b200-192gb")
 FAR, NARROW = 0.7, 0.1
 # more choices than this are a list that opens
 MOST_RADIOS = 5
-HELD_BY = "test_every_number_of_an_explorer"
+HELD_BY = "test_explorers", "test_every_number_of_an_explorer"
 
 
 def explorer(view: View) -> str:
@@ -224,10 +224,11 @@ def _table(view: View) -> str:
 
 
 def _caption() -> str:
+    file, function = HELD_BY
     return (
         '<p class="ac-made">All numbers are calls of <code>actckpt.estimate</code> with what the controls say, made '
         "when this page was built; the script that you move them with only looks numbers up and adds them. Held by "
-        f'<a href="@/evidence/tests/"><code>{HELD_BY}</code></a>.</p>'
+        f'<a href="@/evidence/tests/#{file}"><code>{function}</code></a>.</p>'
     )
 
 

@@ -1,0 +1,86 @@
+"""What the chapters on activations, training memory and compute cost derive from the package."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from actckpt import PRESETS, estimate
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
+
+from pages import blocks, compute, costs, published, training
+
+MODEL = "llama-3.1-8b"
+
+
+def test_every_tensor_has_words_and_one_place_in_the_comparison() -> None:
+    paper, llama = (tuple(term.name for term in blocks.step(name).block) for name in ("paper", "llama"))
+    assert (tuple(blocks.PAPER), tuple(blocks.LLAMA)) == (paper, llama)
+    for place, names in ((1, paper), (2, llama)):
+        compared = [name for row in blocks.REPLACED for name in row[place]]
+        assert sorted(compared) == sorted(names)
+
+
+def test_the_paper_counts_bytes_and_there_are_18_sbh_and_3_nssb_elements() -> None:
+    assert blocks.symbolic(blocks.step("paper").block) == "34\u00a0SBH + 5\u00a0nS²B"
+    assert blocks.symbolic(blocks.step("paper").block, elements=True) == "18\u00a0SBH + 3\u00a0nS²B"
+    components = {"attention": "11\u00a0SBH + 5\u00a0nS²B", "ffn": "19\u00a0SBH", "norm": "4\u00a0SBH"}
+    for component, formula in components.items():
+        terms = blocks.step("paper").block.where(lambda term, kind=component: term.component == kind)
+        assert blocks.symbolic(terms) == formula
+
+
+@pytest.mark.parametrize("model", blocks.SIZES)
+def test_the_formula_of_a_llama_block(model: str) -> None:
+    constant, heads, width = blocks.llama_coefficients()
+    assert (constant, heads, width) == (12, 4, 6)
+    config, block = PRESETS[model], estimate(model, seq_len=4096).block
+    ratio, inner = config.n_kv_heads / config.n_heads, config.ffn_size / config.hidden_size
+    statistics = (4 * config.n_heads + 2 * 4) / config.hidden_size
+    expected = constant + heads * ratio + width * inner + statistics
+    assert block.bytes / (4096 * config.hidden_size) == pytest.approx(expected, rel=1e-12)
+
+
+def test_attention_overtakes_the_ffn_where_s_is_2h() -> None:
+    shares = {
+        name: {half: float(share) for half, share in compute.overheads(at).items()}
+        for name, at in compute.CASES.items()
+    }
+    for name, attention, ffn in (
+        ("S ≪ H", 11.1, 22.2),
+        ("S = H", 14.3, 19.0),
+        ("S = 2H", 16.7, 16.7),
+        ("S = 4H", 20.0, 13.3),
+    ):
+        assert [round(100 * shares[name][half], 1) for half in ("attention", "ffn", "both")] == [attention, ffn, 33.3]
+        if at := compute.CASES[name]:
+            for policy in ("attention", "ffn", "both"):
+                step = estimate(MODEL, seq_len=at * PRESETS[MODEL].hidden_size, policy=policy, accounting="workshop")
+                assert step.flops.overhead == pytest.approx(shares[name][policy], rel=1e-12)
+
+
+def test_the_worked_example_is_a_llama_at_4095_tokens_and_no_block_of_the_workshop() -> None:
+    assert costs.llama_length_of_the_example() == "4,095"
+    assert float(costs.workshop_ratio()) < float(costs.example_ratio())
+
+
+def test_published_overheads() -> None:
+    found = {
+        ("korthikanti_full", "korthikanti_none"): 0.39,
+        ("korthikanti_selective", "korthikanti_none"): 0.07,
+        ("torchtitan_selective", "torchtitan_none"): 0.14,
+    }
+    for (slow, fast), share in found.items():
+        assert round(published.more_time(slow, fast), 2) == share
+    with pytest.raises(ValueError, match="ms"):
+        published.more_time("korthikanti_full", "torchtitan_none")
+
+
+def test_the_logits_set_the_peak_of_a_recomputed_step() -> None:
+    step = estimate(MODEL, seq_len=training.LONG, policy="full")
+    logits = step.head.ledger["loss.log_probabilities"].bytes
+    assert logits > step.total_bytes
+    # saved once, with the gradient of log-softmax's output and of its input
+    assert training.logits_copies() == "3"
+    assert 0 <= step.working_bytes - (step.total_bytes + step.head.ledger.bytes + 2 * logits) < 1024
