@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.drawing import COLORS, LABELS, LENGTHS, PATTERNS, broadcast, layout, line, logarithmic_lengths
+from actckpt.drawing import COLORS, LABELS, LENGTHS, broadcast, layout, line, logarithmic_lengths
 from actckpt.formulas import estimate
 from actckpt.formulas.flops import FlopRules
 from actckpt.hardware import GIB
@@ -76,7 +76,8 @@ def memory_and_compute(model: str | ModelConfig, seq_len: int) -> go.Figure:
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            marker={"color": COLORS[part], "pattern": {"shape": PATTERNS[part]}},
+            # no pattern: it would run through the labels, which tell the parts apart
+            marker={"color": COLORS[part]},
             hovertemplate="%{x:.1f} %<extra>%{fullData.name}, %{y}</extra>",
         )
         for part in ("attention", "ffn", "norm")
@@ -152,14 +153,22 @@ def policy_frontier(model: str | ModelConfig, seq_len: int, attention: str = "fl
             "activations of all blocks, GiB",
         ),
     )
-    figure.update_layout(margin_r=90, height=460)
-    figure.update_yaxes(rangemode="tozero")
-    figure.update_xaxes(rangemode="tozero")
+    # room for the marks at the edges and for the name at the right
+    most_overhead, most_kept = max(figure.data[0].x), max(figure.data[0].y)
+    figure.update_xaxes(range=[-0.04 * most_overhead, 1.2 * most_overhead], zeroline=False)
+    figure.update_yaxes(range=[-0.04 * most_kept, 1.06 * most_kept], zeroline=False)
+    figure.update_layout(margin_r=20, height=460)
     return figure
 
 
 # where a name does not run into a neighbour's point
-_PLACES = {"none": "middle right", "core_attention": "middle right", "both": "top center", "full": "middle right"}
+_PLACES = {
+    "none": "middle right",
+    "core_attention": "middle right",
+    "save_attention": "bottom left",
+    "both": "top center",
+    "full": "middle right",
+}
 
 
 def size(model: str) -> str:
