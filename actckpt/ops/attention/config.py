@@ -41,9 +41,10 @@ INTERPRETER = Launches(Launch(32, 16, 4, 1), Launch(16, 32, 4, 1), Launch(32, 16
 
 # For 16-bit types, by architecture and width of a tile: the largest tiles for which the tiles in flight fit into shared
 # memory, 163 KB on sm_80, 227 KB on sm_90 and sm_100, 99 KB on sm_89, which stands for all others, and for which the
-# compiler's loop over unmasked tiles stores no register to memory. Some loops read a few back that were stored ahead:
-# 13 for dK/dV of D = 128 on sm_90, where tiles that avoid it halve the width of the matrix instructions. The search
-# began at PyTorch's choices for FlexAttention (torch/_inductor/template_heuristics/triton.py).
+# compiler's loop over unmasked tiles stores no register to memory, but for the forward of D = 256 on sm_80. Some loops
+# read a few back that were stored ahead: 13 for dK/dV of D = 128 on sm_90, where tiles that avoid it halve the width of
+# the matrix instructions. The search began at PyTorch's choices for FlexAttention
+# (torch/_inductor/template_heuristics/triton.py).
 _HALF: dict[int, dict[int, Launches]] = {
     80: {
         64: Launches(Launch(128, 64, 4, 3), Launch(64, 128, 8, 2), Launch(128, 64, 8, 2)),
