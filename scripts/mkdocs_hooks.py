@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 NUMBER = re.compile(r"\{\{ (?:(\w+)\.)?(\w+) \}\}")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+# of the theme's script: where a page is no file, it loads the search index, which is large, along with the page
+INDEX_AT_ONCE, INDEX_ON_SEARCH = '(location.protocol!=="file:"),', "(!1),"
 RUNNING: dict[str, Any] = {}
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
@@ -71,10 +73,14 @@ def on_post_page(output: str, **_: Any) -> str:
 
 
 def on_post_build(config: Any, **_: Any) -> None:
-    """Leave no sitemap where the site's address is unknown: it would be empty."""
+    """Leave no sitemap where the site's address is unknown, and load the search index once somebody searches."""
     if not config.site_url:
+        # it would be empty
         for name in ("sitemap.xml", "sitemap.xml.gz"):
             Path(config.site_dir, name).unlink(missing_ok=True)
+    for bundle in Path(config.site_dir, "assets/javascripts").glob("bundle.*.min.js"):
+        script = bundle.read_text(encoding="utf-8")
+        bundle.write_text(script.replace(INDEX_AT_ONCE, INDEX_ON_SEARCH), encoding="utf-8")
 
 
 def _one_sheet(config: Any) -> File:

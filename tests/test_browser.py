@@ -150,6 +150,19 @@ def test_plotly_is_loaded_once_and_only_when_needed(page: Page, address: str) ->
     assert len(bundles) == 1
 
 
+def test_search_loads_its_index_when_it_is_opened(page: Page, address: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    assert not any("search_index" in url for url in asked)
+    page.keyboard.press("/")
+    page.keyboard.type("online softmax")
+    found = page.locator(".md-search-result__link")
+    expect(found.first).to_be_visible()
+    assert any("flash-attention" in link for link in found.evaluate_all("links => links.map((a) => a.href)"))
+
+
 def test_without_script(browser: Browser, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -37,7 +37,7 @@ class Document(HTMLParser):
         self.resources: list[str] = []
         self.text: list[str] = []
         self._skipping = ""
-        self._in_article = False
+        self._articles = 0
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -51,7 +51,7 @@ class Document(HTMLParser):
         if tag == "link" and values.get("rel") != "canonical":
             self.resources.append(values["href"])
         if tag == "article":
-            self._in_article = True
+            self._articles += 1
         if tag in ("script", "style"):
             self._skipping = tag
 
@@ -59,10 +59,10 @@ class Document(HTMLParser):
         if tag == self._skipping:
             self._skipping = ""
         if tag == "article":
-            self._in_article = False
+            self._articles -= 1
 
     def handle_data(self, data: str) -> None:
-        if self._in_article and not self._skipping:
+        if self._articles and not self._skipping:
             self.text.append(data)
 
     @property

@@ -5,16 +5,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from sections import Section
 
 from actckpt import ACCELERATORS, POLICIES, PRESETS, estimate
 from actckpt.formulas import traffic
 from actckpt.formulas.flops import gpt_forward_flops, workshop_overheads
 from actckpt.formulas.timeline import timeline
-from actckpt.tradeoff import tradeoff
+from actckpt.tradeoff import parity_length, tradeoff
 
 pytest_plugins = ["built_site"]
 
@@ -72,7 +72,6 @@ def layer_stack() -> list[str]:
 
 
 def peaks(policy: str) -> list[str]:
-    """The peak of the blocks that the animations play."""
     passes = timeline(replace(CONFIG, n_layers=4), seq_len=LONG, policy=POLICIES[policy])
     return [f"{fixed(max(one.bytes for one in passes) / GIB, 2)} GiB"]
 
@@ -191,6 +190,12 @@ def opening_peak(seq_len: int, accounting: str) -> list[str]:
     return [f"{fixed(estimate(MODEL, seq_len=seq_len, accounting=accounting).peak_bytes / GIB)} GiB"]
 
 
+def lessons() -> list[str]:
+    """What the verdicts on the takeaways turn on: how large the activations are, and where the order turns round."""
+    kept = (estimate(MODEL, seq_len=LONG, attention=kind).total_bytes for kind in ("eager", "flash"))
+    return [*(f"{fixed(n_bytes / GIB, 0)} GiB" for n_bytes in kept), f"{parity_length(MODEL):,}"]
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an element is, and some of the numbers that stand there."""
@@ -237,52 +242,12 @@ PLACES = {
     "W24": Place("workshop/flash-attention", "flash-as-checkpointing", compared),
     "W25": Place("workshop/flash-attention", "more-flops-less-time", bounds),
     "W26": Place("workshop/flash-attention", "with-checkpointing", composed),
+    "W27": Place("workshop/takeaways", "takeaways", lessons),
 }
 
 
-class Section(HTMLParser):
-    """The text under an id: of the element, or for a heading of everything up to the next heading of its level."""
-
-    def __init__(self, html: str, anchor: str) -> None:
-        super().__init__()
-        self.anchor = anchor
-        self.text: list[str] | None = None
-        self._until: str | int = ""
-        self._depth = 0
-        self._skipping = False
-        self._done = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        level = int(tag[1]) if re.fullmatch(r"h[1-6]", tag) else 0
-        if dict(attrs).get("id") == self.anchor:
-            self.text, self._until = [], level or tag
-        elif isinstance(self._until, int) and 0 < level <= self._until:
-            self._done = True
-        if tag == self._until:
-            self._depth += 1
-        self._skipping |= tag in ("script", "style")
-        self._add(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("script", "style"):
-            self._skipping = False
-        if tag == self._until:
-            self._depth -= 1
-            self._done |= self._depth == 0
-        self._done |= tag == "article"
-
-    def handle_data(self, data: str) -> None:
-        self._add(data)
-
-    def _add(self, text: str) -> None:
-        if self.text is not None and not (self._done or self._skipping):
-            self.text.append(text)
-
-    @property
-    def words(self) -> str:
-        """The text on one line, without marks between a number and its unit."""
-        return " ".join("".join(self.text or []).split())
+def test_the_map_is_complete() -> None:
+    assert list(PLACES) == [f"W{number}" for number in range(1, 28)]
 
 
 @pytest.mark.parametrize("element", PLACES)
