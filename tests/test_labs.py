@@ -1,10 +1,12 @@
 """The labs: they run, their pages show what they gave, and none is older than what it runs."""
 
 import html
+import importlib
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ pytest_plugins = ["built_site"]
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 labs = pytest.importorskip("labs")
+closure = pytest.importorskip("closure")
 
 LABS = sorted(labs.LABS.glob("*.py"))
 TINY = labs.LABS / "tiny-llama.py"
@@ -48,7 +51,7 @@ def test_a_lab_runs_as_a_script_and_reaches_what_it_loads(lab: Path) -> None:
     assert done.returncode == 0, done.stderr
     loaded = {Path(line) for line in done.stdout.splitlines() if line.startswith(str(ROOT))}
     assert ROOT / "actckpt/ops/attention/reference.py" in loaded
-    assert loaded <= set(labs.sources(lab))
+    assert loaded <= set(closure.sources(lab))
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.stem)
@@ -77,19 +80,19 @@ def test_every_policy_gives_the_same_losses_and_weights(site: Path) -> None:
 
 def test_a_change_in_what_a_lab_runs_changes_its_key(copy: Path) -> None:
     lab = copy / "docs/labs/tiny-llama.py"
-    keys = {labs.key(lab, copy)}
+    keys = {closure.key(lab, copy)}
     for file in ("actckpt/checkpointing.py", "actckpt/ops/attention/reference.py", "actckpt/policy.py", lab):
         change(copy / file)
-        keys.add(labs.key(lab, copy))
+        keys.add(closure.key(lab, copy))
     assert len(keys) == 5
 
 
 def test_a_change_elsewhere_does_not(copy: Path) -> None:
     lab = copy / "docs/labs/tiny-llama.py"
-    before = labs.key(lab, copy)
+    before = closure.key(lab, copy)
     for file in ("actckpt/formulas/llama.py", "actckpt/cli.py", "docs/labs/flash-attention.py"):
         change(copy / file)
-    assert labs.key(lab, copy) == before
+    assert closure.key(lab, copy) == before
 
 
 @pytest.mark.parametrize(
@@ -105,9 +108,9 @@ def test_a_change_elsewhere_does_not(copy: Path) -> None:
 def test_a_lab_that_uses_a_formula_depends_on_it(copy: Path, line: str) -> None:
     lab = copy / "docs/labs/tiny-llama.py"
     lab.write_text(f"{lab.read_text(encoding='utf-8')}\n# %%\n{line}\n", encoding="utf-8")
-    before = labs.key(lab, copy)
+    before = closure.key(lab, copy)
     change(copy / "actckpt/formulas/llama.py")
-    assert labs.key(lab, copy) != before
+    assert closure.key(lab, copy) != before
 
 
 @pytest.fixture
@@ -138,3 +141,28 @@ def test_a_lab_that_fails_is_an_error_and_is_not_kept(counting_lab: Path) -> Non
     with pytest.raises(labs.CellExecutionError, match="ZeroDivisionError"):
         labs.executed(counting_lab)
     assert not labs.CACHE.exists()
+
+
+def test_a_measurement_depends_on_no_formula(copy: Path) -> None:
+    code = copy / "actckpt/measurement.py"
+    before = closure.key(code, copy)
+    change(copy / "actckpt/formulas/llama.py")
+    assert closure.key(code, copy) == before
+    change(copy / "actckpt/recorder.py")
+    assert closure.key(code, copy) != before
+
+
+def test_a_measurement_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import actckpt
+
+    measured = importlib.import_module("pages.measured")
+    monkeypatch.setattr(measured, "CACHE", tmp_path)
+    measured._folder.cache_clear()
+    config = replace(actckpt.PRESETS["llama-3.2-1b"], n_layers=2)
+    truth = actckpt.measure(config, seq_len=128, policy="ffn")
+    assert measured.measure(config, seq_len=128, policy="ffn") == truth
+    monkeypatch.setattr(actckpt, "measure", None)
+    assert measured.measure(config, seq_len=128, policy="ffn") == truth
+    with pytest.raises(TypeError):
+        measured.measure(config, seq_len=128, policy="full")
+    measured._folder.cache_clear()

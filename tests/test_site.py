@@ -143,9 +143,9 @@ def test_a_changed_coefficient_changes_every_page(
     for folder in ("actckpt", "docs", "overrides", "scripts", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "mkdocs.yml", copy)
-    if (ROOT / ".cache/labs").is_dir():
-        # what no formula reaches need not be executed again
-        shutil.copytree(ROOT / ".cache/labs", copy / ".cache/labs")
+    if (ROOT / ".cache").is_dir():
+        # what no formula reaches need not be run again
+        shutil.copytree(ROOT / ".cache", copy / ".cache")
     for name, before, after in MUTATIONS:
         file = copy / "actckpt" / "formulas" / name
         source = file.read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ def used(source: Source) -> list[str]:
     names = (source.url, f"sources.md#{source.key}", f'cite("{source.key}")', source.label, *source.mentions, *figures)
     found = []
     for file, text in _texts():
-        if any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) for name in names):
+        if any(name in text and re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) for name in names):
             found.append(_place(file))
     if source.key in {word.source for word in glossary.WORDS}:
         found.append(_place(ROOT / "docs/reference/glossary.md"))

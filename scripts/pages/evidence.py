@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import cache
 from html import escape
 
-from actckpt import POLICIES, PRESETS, Step, Term, estimate, figures, measure
+from actckpt import POLICIES, PRESETS, Step, Term, estimate, figures
 from pages import figure, text
+from pages.measured import measure
 
 MODELS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
 SEQ_LEN = 8192

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from actckpt import PRESETS, estimate, measure
+from actckpt import PRESETS, estimate
 from actckpt.tradeoff import LONGEST, parity_length
 from pages.checks.claim import Claim, Finding, Stated, judge, n, near
 from pages.checks.first import attention_first
@@ -29,6 +29,7 @@ from pages.checks.quantities import (
     step,
     trade,
 )
+from pages.measured import measure
 
 ATTENTION_RANGE, FFN_RANGE = (Stated(11), Stated(14, "%")), (Stated(19), Stated(22, "%"))
 FFN_COMPUTE, THIRD = (Stated(57), Stated(67, "%")), Stated(33, "%")
@@ -69,7 +70,7 @@ def ffn_is_expensive() -> Finding:
 
 
 def formula_is_measurement() -> Finding:
-    """The closed form against a measurement made now."""
+    """The closed form against a measurement made for the page."""
     # blocks are alike: a few of them are as good as all
     model, seq_len = replace(PRESETS["llama-3.2-1b"], n_layers=4), 2048
     pairs = [
@@ -79,7 +80,7 @@ def formula_is_measurement() -> Finding:
     differences = [measured.total_bytes - formula.total_bytes for formula, measured in pairs]
     return judge(
         f"{n(model.n_layers)} blocks of Llama 3.2 1B at {n(f'{seq_len:,}')} tokens under {n(len(pairs))} policies, "
-        "measured while this page was built: differences of "
+        "measured for this page: differences of "
         f"{', '.join(n(difference) for difference in differences)} bytes.",
         holds=not any(differences),
     )

@@ -1,0 +1,85 @@
+"""What the outcome of some code depends on, as a key under which that outcome may be kept.
+
+The key is made of the source of every file of the package that the code can reach through imports, and of the versions
+of what it runs on. A change in a file that is not reached leaves the key as it is; a change in one that is does not.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "actckpt"
+RUNS_ON = ("torch", "triton", "numpy", "plotly", "ipykernel", "ipython", "jupytext", "nbclient")
+
+
+def key(code: Path, root: Path = ROOT, runner: Path | None = None) -> str:
+    """What the outcome of a file of code, and of the one that runs it, depends on, as a short hash."""
+    digest = hashlib.sha256(repr((platform.python_version(), platform.machine())).encode())
+    for package in RUNS_ON:
+        digest.update(f"{package} {_version(package)}\n".encode())
+    for source in (code, *sources(code, root), *([runner] if runner else [])):
+        digest.update(source.name.encode() + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def sources(code: Path, root: Path = ROOT) -> list[Path]:
+    """Every file of the package that code can reach through imports, at the top of a module or inside a function."""
+    reached, to_read = {root / PACKAGE / "__init__.py"}, [code]
+    while to_read:
+        found = set(_imported(to_read.pop(), root)) - reached
+        reached |= found
+        to_read += found
+    return sorted(reached)
+
+
+def _imported(file: Path, root: Path) -> Iterator[Path]:
+    # The package's own __init__ is not followed: it offers names from all over the package. A name taken from it leads
+    # to the module that defines the name; where the package as a whole is imported, any of its names may be used.
+    exported = _exported(root)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            if node.module == PACKAGE:
+                names += [exported[alias.name] for alias in node.names if alias.name in exported]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            if PACKAGE in names:
+                names += exported.values()
+        else:
+            continue
+        for name in names:
+            yield from _files(name, root)
+
+
+def _exported(root: Path) -> dict[str, str]:
+    """The names that the package's `__init__` offers, each with the module that it comes from."""
+    tree = ast.parse((root / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    return {
+        alias.name: str(node.module)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _files(module: str, root: Path) -> Iterator[Path]:
+    """What importing a module of the package executes: the packages that it is in, and itself where it is a module."""
+    parts = module.split(".")
+    if parts[0] != PACKAGE:
+        return
+    for end in range(2, len(parts) + 1):
+        path = root.joinpath(*parts[:end])
+        yield from (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
