@@ -76,7 +76,8 @@ def wait_for(words: str, address: str) -> float:
     while time.perf_counter() - start < PATIENCE_S:
         try:
             with urlopen(address) as answer:
-                if words in answer.read().decode():
+                # a number and its unit stand on one line
+                if words in answer.read().decode().replace("\u00a0", " "):
                     return time.perf_counter() - start
         except OSError:
             # not there yet
