@@ -27,7 +27,7 @@ FORMULA = "actckpt/formulas/gpt.py"
 BEFORE, AFTER = 'Term("gelu_input", "ffn", (s, b, 4 * h)', 'Term("gelu_input", "ffn", (s, b, 5 * h)'
 SHOWN_BEFORE, SHOWN_AFTER = "34 SBH", "36 SBH"
 # the longest that a build may take before this gives up
-PATIENCE_S = 600
+PATIENCE_S = 120
 
 
 def copy_to(folder: Path) -> None:
@@ -75,7 +75,7 @@ def wait_for(words: str, address: str) -> float:
     start = time.perf_counter()
     while time.perf_counter() - start < PATIENCE_S:
         try:
-            with urlopen(address) as answer:
+            with urlopen(address, timeout=PATIENCE_S) as answer:
                 # a number and its unit stand on one line
                 if words in answer.read().decode().replace("\u00a0", " "):
                     return time.perf_counter() - start

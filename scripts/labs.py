@@ -7,7 +7,7 @@ reach may change without the lab being executed again.
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,37 +26,42 @@ TIMEOUT_S = 300
 
 
 def start() -> dict[str, Future[NotebookNode]]:
-    """Every lab by its name, being executed while the rest of the site is built."""
+    """Every lab by its name; those that have to be executed are, while the rest of the site is built."""
     pool = ThreadPoolExecutor()
     try:
-        return {lab.stem: pool.submit(executed, lab) for lab in sorted(LABS.glob("*.py"))}
+        return {lab.stem: begin(lab, pool) for lab in sorted(LABS.glob("*.py"))}
     finally:
         pool.shutdown(wait=False)
 
 
-def executed(lab: Path) -> NotebookNode:
-    """The lab with its outputs: from the cache where nothing that it runs has changed, or executed now.
+def begin(lab: Path, pool: Executor) -> Future[NotebookNode]:
+    """The lab with its outputs: from the cache where nothing that it runs has changed, or executed in `pool`.
 
-    Raises:
-        CellExecutionError: A cell failed.
+    Its result raises CellExecutionError where a cell failed.
     """
+    # read here, and not in the pool: Python 3.11 cannot parse in two threads at once
     stored = CACHE / f"{lab.stem}-{closure.key(lab, runner=Path(__file__))}.ipynb"
-    if stored.is_file():
-        return nbformat.read(stored, as_version=4)
-    notebook = execute(lab)
+    if not stored.is_file():
+        return pool.submit(_execute, jupytext.read(lab), lab.stem, stored)
+    kept: Future[NotebookNode] = Future()
+    kept.set_result(nbformat.read(stored, as_version=4))
+    return kept
+
+
+def _execute(notebook: NotebookNode, name: str, stored: Path) -> NotebookNode:
+    executed = _run(notebook)
     CACHE.mkdir(parents=True, exist_ok=True)
-    for stale in CACHE.glob(f"{lab.stem}-*.ipynb"):
+    for stale in CACHE.glob(f"{name}-*.ipynb"):
         stale.unlink(missing_ok=True)
     # another build may be writing the same file
     unfinished = stored.with_suffix(f".{os.getpid()}")
-    nbformat.write(notebook, unfinished)
+    nbformat.write(executed, unfinished)
     unfinished.replace(stored)
-    return notebook
+    return executed
 
 
-def execute(lab: Path) -> NotebookNode:
-    """The lab with its outputs, executed in a process of its own that imports from this checkout."""
-    notebook = jupytext.read(lab)
+def _run(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with its outputs, executed in a process of its own that imports from this checkout."""
     with TemporaryDirectory() as folder:
         environment = {
             **os.environ,
