@@ -37,8 +37,10 @@ def copy_to(folder: Path) -> None:
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    """That of a build of the copy."""
-    return {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(checkout)}
+    """That of a build of the copy, to be served at the root."""
+    # below a path, MkDocs logs a redirect of / as a warning, which ends a strict build that is under way
+    given = {name: value for name, value in os.environ.items() if name != "SITE_URL"}
+    return {**given, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(checkout)}
 
 
 def build(checkout: Path) -> float:
