@@ -64,7 +64,15 @@ def layout(message: str, x: str, y: str) -> go.Layout:
 
 
 def logarithmic_lengths(figure: go.Figure, lengths: Sequence[int]) -> None:
-    """A logarithmic axis of lengths, with room on the right for the lines' names."""
+    """A logarithmic axis of lengths that ends where the lines do, with room beyond it for their names."""
     figure.update_layout(margin_r=30 + 7 * max(len(trace.name) for trace in figure.data))
     names = [f"{length // 1024}K" for length in lengths]
-    figure.update_xaxes(type="log", tickmode="array", tickvals=list(lengths), ticktext=names)
+    first, last = (float(np.log10(length)) for length in (lengths[0], lengths[-1]))
+    # grid lines that went on would strike the names through
+    span = [first - 0.03 * (last - first), last]
+    figure.update_xaxes(type="log", range=span, tickmode="array", tickvals=list(lengths), ticktext=names)
+
+
+def names_down_the_side(figure: go.Figure) -> None:
+    """A vertical axis of names, the first on top, without grid lines: they would strike through what stands on them."""
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)

@@ -13,7 +13,17 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.drawing import COLORS, LABELS, LENGTHS, PATTERNS, broadcast, layout, line, logarithmic_lengths
+from actckpt.drawing import (
+    COLORS,
+    LABELS,
+    LENGTHS,
+    PATTERNS,
+    broadcast,
+    layout,
+    line,
+    logarithmic_lengths,
+    names_down_the_side,
+)
 from actckpt.formulas import estimate
 from actckpt.hardware import GIB
 from actckpt.ledger import COMPONENTS
@@ -38,7 +48,8 @@ def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = 
     figure = go.Figure(
         [line(name, color, lengths, sizes[name], place) for name, color, place, _ in lines],
         layout=layout(
-            f"At {lengths[-1]:,} tokens the workshop counts {ratio:,.0f} times what Llama keeps with flash attention",
+            f"At {lengths[-1] // 1024}K tokens the workshop counts {ratio:,.0f} times what Llama keeps with flash "
+            "attention",
             "sequence length, tokens (logarithmic)",
             "activations of all blocks, GiB (logarithmic)",
         ),
@@ -155,5 +166,5 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], h
         legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
     )
     figure.update_layout(margin={"l": 110, "r": 20, "t": 40, "b": 50}, height=420)
-    figure.update_yaxes(type="category", autorange="reversed")
+    names_down_the_side(figure)
     return figure

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.drawing import COLORS, LENGTHS, layout, line, logarithmic_lengths
+from actckpt.drawing import COLORS, LENGTHS, layout, line, logarithmic_lengths, names_down_the_side
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Shape, Tiles
 from actckpt.hardware import ACCELERATORS, GB
@@ -67,8 +67,8 @@ def attention_bounds(model: str | ModelConfig, seq_len: int, accelerator: str, t
             ),
         ],
         layout=layout(
-            f"Standard attention waits for memory, flash attention for the tensor cores: at best {standard:.1f} ms "
-            f"against {flash:.1f} ms",
+            f"Standard attention waits for memory, flash attention for the tensor cores: at best "
+            f"{standard:.1f}\u00a0ms against {flash:.1f}\u00a0ms",
             f"time on an {device.label} at full speed, ms",
             "",
         ),
@@ -80,7 +80,7 @@ def attention_bounds(model: str | ModelConfig, seq_len: int, accelerator: str, t
         margin={"l": 140, "r": 20, "t": 40, "b": 50},
         height=380,
     )
-    figure.update_yaxes(type="category", autorange="reversed")
+    names_down_the_side(figure)
     return figure
 
 

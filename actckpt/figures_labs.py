@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from actckpt.drawing import COLORS, LABELS, PATTERNS, layout
+from actckpt.drawing import COLORS, LABELS, PATTERNS, layout, names_down_the_side
 from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
 
@@ -78,7 +78,7 @@ def saved_by_policy(steps: Sequence[Step]) -> go.Figure:
             y=policies,
             x=[step.total_bytes / MIB for step in steps],
             mode="text",
-            text=[f"  +{step.flops.overhead:.1%} FLOPs" for step in steps],
+            text=[f"  +{100 * step.flops.overhead:.1f}\u00a0% FLOPs" for step in steps],
             textposition="middle right",
             textfont={"color": COLORS["ink"]},
             cliponaxis=False,
@@ -99,7 +99,8 @@ def saved_by_policy(steps: Sequence[Step]) -> go.Figure:
         margin={"l": 110, "r": 110, "t": 40, "b": 50},
         height=440,
     )
-    return figure.update_yaxes(type="category", autorange="reversed")
+    names_down_the_side(figure)
+    return figure
 
 
 def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
@@ -109,6 +110,7 @@ def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
         parts: For each tile, the sum of exponentials of every tile so far, less the maximum so far.
     """
     tiles = [f"tile {tile}" for tile in range(1, len(parts) + 1)]
+    seen = [str(tile) for tile in range(1, len(parts) + 1)]
     shrunk = [sum(now[:-1]) / sum(before) for before, now in pairwise(parts)]
     message = f"A larger score shrinks what was summed before it, here to {100 * min(shrunk):.0f}\u00a0% at the most"
     # neighbours differ in colour and in pattern
@@ -118,7 +120,7 @@ def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
             go.Bar(
                 name=name,
                 meta="attention" if index % 2 else "muted",
-                x=tiles,
+                x=seen,
                 y=[part[index] if index < len(part) else 0.0 for part in parts],
                 marker={
                     "color": COLORS["attention" if index % 2 else "muted"],
@@ -128,7 +130,7 @@ def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
             )
             for index, name in enumerate(tiles)
         ],
-        layout=layout(message, "after", "sum of exponentials, l"),
+        layout=layout(message, "tiles seen", "sum of exponentials, l"),
     )
     figure.update_layout(
         barmode="stack",
@@ -137,4 +139,5 @@ def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
         margin={"l": 64, "r": 20, "t": 40, "b": 50},
         height=350,
     )
+    figure.update_xaxes(type="category", showgrid=False)
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.drawing import COLORS, LABELS, LENGTHS, broadcast, layout, line, logarithmic_lengths
+from actckpt.drawing import COLORS, LABELS, LENGTHS, broadcast, layout, line, logarithmic_lengths, names_down_the_side
 from actckpt.formulas import estimate
 from actckpt.formulas.flops import FlopRules
 from actckpt.hardware import GIB
@@ -97,7 +97,7 @@ def memory_and_compute(model: str | ModelConfig, seq_len: int) -> go.Figure:
     figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
     figure.update_layout(barmode="stack", margin={"l": 110, "r": 20}, height=300)
     figure.update_xaxes(range=[0, 100])
-    figure.update_yaxes(type="category", autorange="reversed")
+    names_down_the_side(figure)
     return figure
 
 
@@ -199,8 +199,8 @@ def _frontier_message(attention: float, ffn: float) -> str:
     better, worse = max(attention, ffn), min(attention, ffn)
     half, other = ("FFN", "attention") if ffn > attention else ("attention", "FFN")
     return (
-        f"For each percent of FLOPs the {half} half gives back {better / GIB:,.1f} GiB, "
-        f"the {other} half {worse / GIB:,.1f} GiB"
+        f"For each percent of FLOPs the {half} half gives back {better / GIB:,.1f}\u00a0GiB, "
+        f"the {other} half {worse / GIB:,.1f}\u00a0GiB"
     )
 
 

@@ -18,7 +18,7 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 
 NUMBER = re.compile(r"\{\{ (?:(\w+)\.)?(\w+) \}\}")
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:]?)', re.DOTALL)
 # of the theme's script: where a page is no file, it loads the search index, which is large, along with the page
 INDEX_AT_ONCE, INDEX_ON_SEARCH = '(location.protocol!=="file:"),', "(!1),"
 RUNNING: dict[str, Any] = {}
@@ -99,4 +99,6 @@ def _number(module: str, function: str) -> str:
 
 def _mathml(match: re.Match[str]) -> str:
     display = "inline" if match[1] == "span" else "block"
-    return str(convert(html.unescape(match[2]).strip(), display=display))
+    formula = str(convert(html.unescape(match[2]).strip(), display=display))
+    # a line that broke between the two would begin with a full stop
+    return f'<span class="ac-formula">{formula}{match[3]}</span>' if match[3] else formula

@@ -32,7 +32,7 @@ def shown(page: Page) -> dict[str, int]:
 
 
 def gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:,.1f} GiB"
+    return f"{n_bytes / 2**30:,.1f}\u00a0GiB"
 
 
 def test_home_explorer_by_keyboard(page: Page, address: str) -> None:

@@ -37,7 +37,7 @@ def test_saved_by_policy():
     for index, step in enumerate(steps):
         assert sum(bar.x[index] for bar in bars) * MIB == pytest.approx(step.total_bytes, rel=1e-12)
         assert sums.x[index] * MIB == step.total_bytes
-        assert f"+{step.flops.overhead:.1%}" in sums.text[index]
+        assert f"+{100 * step.flops.overhead:.1f}\u00a0%" in sums.text[index]
     share = 100 * steps[-1].total_bytes / steps[0].total_bytes
     assert f"full keeps {share:.0f}\u00a0% of what none keeps" in figure.layout.title.text
 

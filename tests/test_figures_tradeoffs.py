@@ -75,4 +75,4 @@ def test_policy_frontier():
             x <= overhead and y <= size and (x, y) != (overhead, size) for x, y in zip(points.x, points.y, strict=True)
         )
         assert ((overhead, size) in zip(best.x, best.y, strict=True)) == (not beaten)
-    assert "FFN half gives back 3.5 GiB, the attention half 1.4" in figure.layout.title.text
+    assert "FFN half gives back 3.5\u00a0GiB, the attention half 1.4" in figure.layout.title.text

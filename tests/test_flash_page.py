@@ -120,7 +120,7 @@ def test_attention_bounds() -> None:
     assert once.x[2] > multiply.x[2]
     assert once.x[1] < multiply.x[1]
     assert once.x[3] < multiply.x[3]
-    standard, flash = (float(x) for x in re.findall(r"(\d+\.\d) ms", figure.layout.title.text))
+    standard, flash = (float(x) for x in re.findall(r"(\d+\.\d)\sms", figure.layout.title.text))
     assert standard > flash
 
 
@@ -141,8 +141,8 @@ def test_the_comparison_has_the_package_s_numbers(pages) -> None:
     for attention in ("eager", "flash"):
         saved = estimate(MODEL, seq_len=4096, attention=attention).block.component_bytes("attention")
         assert pages["flash_numbers"].size(saved) in cells
-    assert "2.0 × the forward pass's FLOPs" in cells
-    assert "2.5 × the forward pass's FLOPs" in cells
+    assert "2.0\u00a0× the forward pass's FLOPs" in cells
+    assert "2.5\u00a0× the forward pass's FLOPs" in cells
 
 
 def test_composition_has_the_package_s_numbers(pages) -> None:

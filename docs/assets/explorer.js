@@ -9,7 +9,7 @@
   const one = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const whole = new Intl.NumberFormat("en-US");
   const number = (bytes) => one.format(bytes / GIB);
-  const gib = (bytes) => `${number(bytes)} GiB`;
+  const gib = (bytes) => `${number(bytes)}\u00a0GiB`;
   const sum = (counts) => counts.reduce((a, b) => a + b, 0);
 
   function start(root) {
@@ -162,7 +162,7 @@
       const round = roundBelow(full);
       const gridline = find(".ac-gridline");
       gridline.style.bottom = `${(100 * round) / full}%`;
-      gridline.querySelector("b").textContent = `${whole.format(round / GIB)} GiB`;
+      gridline.querySelector("b").textContent = `${whole.format(round / GIB)}\u00a0GiB`;
       places.columns.forEach((column, at) => {
         const counts = parts(state, at);
         for (const segment of column.children) {

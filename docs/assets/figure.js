@@ -17,14 +17,16 @@
 
   function coloured({ data, layout }) {
     const ink = token("ink");
-    const axis = { gridcolor: token("grid"), linecolor: token("grid"), zerolinecolor: token("grid"), automargin: true };
     const narrow = document.documentElement.clientWidth < 768;
+    const size = narrow ? 11 : 13;
+    const axis = { gridcolor: token("grid"), linecolor: token("grid"), zerolinecolor: token("grid"), automargin: true };
+    const title = ({ title }) => ({ title: { ...title, standoff: 12, font: { size } } });
     for (const trace of data) {
       const color = token(trace.meta);
       trace.marker = { ...trace.marker, color };
       if (trace.line) trace.line = { ...trace.line, color };
       // bright enough to draw, a line's own colour may be too light to read
-      if (trace.textfont) trace.textfont = { color: token(`${trace.meta}-text`) || color, size: narrow ? 11 : 13 };
+      if (trace.textfont) trace.textfont = { color: token(`${trace.meta}-text`) || color, size };
       if (trace.marker.pattern) trace.marker.pattern = { ...trace.marker.pattern, fillmode: "overlay", fgcolor: token("ground"), fgopacity: 0.45, size: 6 };
       if (trace.type === "bar") {
         trace.marker.line = { color: token("ground"), width: 1 };
@@ -34,7 +36,7 @@
     for (const shape of layout.shapes ?? []) if (shape.name) shape.line = { ...shape.line, color: token(shape.name) };
     for (const note of layout.annotations ?? []) {
       if (!note.name) continue;
-      note.font = { color: token(`${note.name}-text`) || token(note.name), size: narrow ? 11 : 13 };
+      note.font = { color: token(`${note.name}-text`) || token(note.name), size };
       note.arrowcolor = token(note.name);
     }
     return {
@@ -42,18 +44,18 @@
       layout: {
         ...layout,
         autosize: true,
-        font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 13 },
-        margin: narrow ? { ...layout.margin, l: 44, r: Math.min(layout.margin.r, 118) } : layout.margin,
+        font: { color: ink, family: getComputedStyle(document.body).fontFamily, size },
+        margin: narrow ? { ...layout.margin, l: 44, r: 0.7 * layout.margin.r } : layout.margin,
         hoverlabel: { bgcolor: token("ground"), bordercolor: token("grid"), font: { color: ink } },
-        xaxis: { ...(narrow ? everyOther(layout.xaxis) : layout.xaxis), ...axis },
-        yaxis: { ...layout.yaxis, ...axis },
+        xaxis: { ...(narrow ? everyOther(layout.xaxis) : layout.xaxis), ...axis, ...title(layout.xaxis) },
+        yaxis: { ...layout.yaxis, ...axis, ...title(layout.yaxis) },
       },
     };
   }
 
-  // On a phone there is room for half of the marks
+  // On a phone there is room for half of the marks; the last one stays
   function everyOther(axis) {
-    const half = (marks) => marks?.filter((_, index) => index % 2 === 0);
+    const half = (marks) => marks?.filter((_, index) => (marks.length - index) % 2 === 1);
     return { ...axis, tickvals: half(axis.tickvals), ticktext: half(axis.ticktext) };
   }
 

@@ -87,7 +87,7 @@ def workshop_limit() -> str:
 
 def eager_16k() -> str:
     """The ratio of the real block with eager attention at 16K tokens."""
-    return _times(_advantage(LONG, attention="eager"), 0)
+    return _times(_advantage(LONG, attention="eager"))
 
 
 def flash_16k() -> str:

@@ -89,7 +89,7 @@ def always() -> str:
 def flash_backward() -> str:
     """How many times its forward pass flash attention's backward pass computes."""
     stage = next(stage for stage in block(1024).regions()["core_attention"] if stage.kind == "flash")
-    return f"{stage.backward / stage.forward:g} ×"
+    return f"{stage.backward / stage.forward:g}\u00a0×"
 
 
 def skipped_by_early_stop() -> str:

@@ -128,7 +128,7 @@ def traffic_chart() -> str:
 def exponents() -> str:
     """By what the traffic grows when one of its quantities doubles, as a table."""
     rows = "".join(
-        _row(what, *(f"×\u00a0{text.fixed(factor, 2)}" for factor in growth(change))) for what, change in _DOUBLED
+        _row(what, *(f"{text.fixed(factor, 2)}\u00a0×" for factor in growth(change))) for what, change in _DOUBLED
     )
     head = ("twice", "standard", "flash", "if it were S²/M")
     return table("What the forward pass moves, when one quantity doubles", head, rows)
@@ -157,8 +157,8 @@ def comparison() -> str:
         ("What that is", "q, k, v, and the probabilities: all S × S of them", f"q, k, v, the output, {_ONE_NUMBER}"),
         (
             "The backward pass",
-            f"reads the probabilities; {ratio[0]} × the forward pass's FLOPs",
-            f"computes them again, tile by tile; {ratio[1]} × the forward pass's FLOPs",
+            f"reads the probabilities; {ratio[0]}\u00a0× the forward pass's FLOPs",
+            f"computes them again, tile by tile; {ratio[1]}\u00a0× the forward pass's FLOPs",
         ),
         ("HBM traffic, order", "Θ(Sd + S²)", "Θ(S²d²/M)"),
         ("HBM traffic, forward and backward", _gb(moved[0]) + " GB", f"{_gb(moved[1])} GB, if each tensor moves once"),
@@ -216,7 +216,7 @@ def measured() -> str:
 def bounds_by_device() -> str:
     """The least time of forward and backward pass on each accelerator, standard and flash, as a table."""
     rows = "".join(_row(device.label, *_bounds(device)) for device in ACCELERATORS.values())
-    head = ("", "FLOPs a byte can feed", "standard, at best", "flash, at best", "times faster")
+    head = ("", "FLOPs a byte", "standard, at best", "flash, at best", "times faster")
     return table(
         f"Forward and backward pass of one block's attention, S = {SEQ_LEN:,}, each tensor moved once", head, rows
     )
@@ -230,7 +230,7 @@ def _bounds(device: Accelerator) -> tuple[str, ...]:
         text.fixed(device.balance, 0),
         f"{1000 * slow:.2f} ms",
         f"{1000 * fast:.2f} ms",
-        f"×\u00a0{text.fixed(slow / fast, 1)}",
+        f"{text.fixed(slow / fast, 1)}\u00a0×",
     )
 
 

@@ -90,12 +90,12 @@ def model() -> str:
 
 def deep_peak_stored() -> str:
     """The peak of all layers when everything is stored."""
-    return text.prose_gib(_deep_peak("none"))
+    return text.size(_deep_peak("none"))
 
 
 def deep_peak_rebuilt() -> str:
     """The peak of all layers when each is rebuilt from its checkpoint."""
-    return text.prose_gib(_deep_peak("full"))
+    return text.size(_deep_peak("full"))
 
 
 def all_checkpoints() -> str:

@@ -23,6 +23,6 @@ def tally() -> str:
     found = claims.verdicts(SECTIONS["takeaways"])
     holds, fails = mark(str(found[Verdict.HOLDS])), mark(str(found[Verdict.FAILS]))
     return (
-        f"Of the six, {holds} hold as they stand, {mark(str(found[Verdict.ONLY_WHEN]))} under a condition, {fails} not "
-        "at all."
+        f"Of the six, {holds} hold as they stand, {mark(str(found[Verdict.ONLY_WHEN]))} hold under a condition, and "
+        f"{fails} do not hold."
     )

@@ -37,8 +37,8 @@ def fixed(value: float, digits: int) -> str:
 
 
 def gib(n_bytes: int, digits: int = 1) -> str:
-    """Bytes as "12.3 GiB"."""
-    return f"{fixed(n_bytes / GIB, digits)} GiB"
+    """Bytes as "12.3 GiB", the unit kept on the number's line."""
+    return f"{fixed(n_bytes / GIB, digits)}\u00a0GiB"
 
 
 def prose_gib(n_bytes: int) -> str:
