@@ -8,8 +8,8 @@ import pytest
 from actckpt import PRESETS, estimate
 from actckpt.ledger import COMPONENTS
 
-figures = pytest.importorskip("actckpt.figures")
-figures_cost = pytest.importorskip("actckpt.figures_cost")
+figures = pytest.importorskip("actckpt.figures.memory")
+cost = pytest.importorskip("actckpt.figures.cost")
 
 MODEL = "llama-3.1-8b"
 GIB = 2**30
@@ -94,7 +94,7 @@ def test_figures_are_small_and_plain(name):
 
 
 def test_overheads_over_seq_len():
-    figure = figures_cost.overheads_over_seq_len(MODEL)
+    figure = cost.overheads_over_seq_len(MODEL)
     lines = traces(figure)
     assert set(lines.pop("none").y) == {0}
     names = {"attention": "attention", "ffn": "FFN", "both": "both"}

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 pytest.importorskip("plotly")
-from actckpt import figures_labs
+from actckpt.figures import labs
 
 MIB = 2**20
 
 
 def test_loss_curves():
     losses = {"none": [5.0, 4.0, 3.5], "full": [5.0, 4.0, 3.5], "ffn": [5.0, 4.0, 3.5]}
-    figure = figures_labs.loss_curves(losses)
+    figure = labs.loss_curves(losses)
     (line,) = figure.data
     assert list(line.y) == losses["none"]
     assert line.name == "all 3 policies"
@@ -22,7 +22,7 @@ def test_loss_curves():
 
 def test_a_run_that_parts_from_the_others_has_a_line_of_its_own():
     parted = math.nextafter(3.5, 4)
-    figure = figures_labs.loss_curves({"none": [5.0, 3.5], "full": [5.0, parted], "ffn": [5.0, 3.5]})
+    figure = labs.loss_curves({"none": [5.0, 3.5], "full": [5.0, parted], "ffn": [5.0, 3.5]})
     assert [line.name for line in figure.data] == ["none, ffn", "full"]
     assert figure.layout.title.text == "1 of 3 policies part from the others"
 
@@ -32,7 +32,7 @@ def test_saved_by_policy():
     pytest.importorskip("torch")
     config = replace(actckpt.PRESETS["llama-3.1-8b"], n_layers=2)
     steps = [actckpt.measure(config, seq_len=128, policy=policy) for policy in ("none", "ffn", "full")]
-    figure = figures_labs.saved_by_policy(steps)
+    figure = labs.saved_by_policy(steps)
     *bars, sums = figure.data
     for index, step in enumerate(steps):
         assert sum(bar.x[index] for bar in bars) * MIB == pytest.approx(step.total_bytes, rel=1e-12)
@@ -47,6 +47,6 @@ def test_online_softmax():
     scores = [[0.0, 0.0], [math.log(2), math.log(2)]]
     first = sum(math.exp(s) for s in scores[0])
     second = [sum(math.exp(s - math.log(2)) for s in tile) for tile in scores]
-    figure = figures_labs.online_softmax([[first], second])
+    figure = labs.online_softmax([[first], second])
     assert [list(bar.y) for bar in figure.data] == [[2.0, pytest.approx(1.0)], [0.0, 2.0]]
     assert "here to 50\u00a0% at the most" in figure.layout.title.text

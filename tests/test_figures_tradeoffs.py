@@ -4,7 +4,7 @@ import pytest
 
 from actckpt import PRESETS, estimate
 
-figures = pytest.importorskip("actckpt.figures_tradeoffs")
+figures = pytest.importorskip("actckpt.figures.tradeoffs")
 
 MODEL = "llama-3.1-8b"
 GIB = 2**30

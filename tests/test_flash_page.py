@@ -11,7 +11,7 @@ from actckpt import ACCELERATORS, PRESETS, estimate
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Shape, Tiles
 
-figures = pytest.importorskip("actckpt.figures_flash")
+figures = pytest.importorskip("actckpt.figures.flash")
 torch = pytest.importorskip("torch")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -207,6 +207,6 @@ def test_colours_stand_out_from_the_ground(scheme: str) -> None:
 
 def test_figures_and_style_sheet_share_one_palette() -> None:
     pytest.importorskip("plotly")
-    from actckpt.figures import COLORS
+    from actckpt.figures.drawing import COLORS
 
     assert {name: color.lower() for name, color in COLORS.items()} == {name: tokens("default")[name] for name in COLORS}

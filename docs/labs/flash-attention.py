@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from actckpt import flash_attention, saved_ledger
-from actckpt.figures_labs import online_softmax
+from actckpt.figures.labs import online_softmax
 from actckpt.llama import eager_attention
 from actckpt.ops.attention.config import INTERPRETER
 from actckpt.ops.implementation import has_triton
@@ -109,7 +109,7 @@ table(
 # The last column compares $a / l$ with a softmax over all keys so far, taken at once. After every tile, and not only
 # after the last, the output is right for what has been seen. The chart shows the same sum $l$ by where it came from.
 
-# %% name="sums" made_by="actckpt.figures_labs.online_softmax(parts)" test="test_figures_labs::test_online_softmax" assumes="The last query of the head above: the sum of exponentials after each tile, less the largest score so far."
+# %% name="sums" made_by="actckpt.figures.labs.online_softmax(parts)" test="test_figures_labs::test_online_softmax" assumes="The last query of the head above: the sum of exponentials after each tile, less the largest score so far."
 online_softmax(parts)
 
 # %% [markdown]

@@ -21,7 +21,7 @@ import torch.utils.checkpoint
 from IPython.display import Markdown
 
 from actckpt import POLICIES, Llama, ModelConfig, apply
-from actckpt.figures_labs import loss_curves, saved_by_policy
+from actckpt.figures.labs import loss_curves, saved_by_policy
 from actckpt.measurement import measure_step
 
 # one thread: sums are taken in one order
@@ -102,7 +102,7 @@ same_weights = sum(torch.equal(weights[policy], weights["none"]) for policy in P
 print(f"{same_losses} of {len(POLICIES)} policies have every loss of none, bit for bit")
 print(f"{same_weights} of {len(POLICIES)} policies end with every weight of none, bit for bit")
 
-# %% name="losses" made_by="actckpt.figures_labs.loss_curves(losses)" test="test_figures_labs::test_loss_curves" assumes="The tiny Llama above, trained on this page."
+# %% name="losses" made_by="actckpt.figures.labs.loss_curves(losses)" test="test_figures_labs::test_loss_curves" assumes="The tiny Llama above, trained on this page."
 loss_curves(losses)
 
 # %% [markdown]
@@ -121,7 +121,7 @@ rows = [
 head = "| policy | kept, bytes | at the peak, bytes | recomputed, FLOPs | share |"
 Markdown("\n".join([head, "|---|--:|--:|--:|--:|", *rows]))
 
-# %% name="kept" made_by="actckpt.figures_labs.saved_by_policy(steps)" test="test_figures_labs::test_saved_by_policy" assumes="The tiny Llama above in float32, one step, flash attention; beside each bar what is recomputed."
+# %% name="kept" made_by="actckpt.figures.labs.saved_by_policy(steps)" test="test_figures_labs::test_saved_by_policy" assumes="The tiny Llama above in float32, one step, flash attention; beside each bar what is recomputed."
 saved_by_policy(list(steps.values()))
 
 # %% [markdown]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from actckpt import PRESETS, FlopRules, Step, estimate, figures_cost
+from actckpt import PRESETS, FlopRules, Step, estimate
+from actckpt.figures.cost import overheads_over_seq_len
 from actckpt.formulas.flops import gpt_forward_flops, linear_flops, step_flops, workshop_overheads
 from actckpt.formulas.llama import Block
 from pages import figure, text
@@ -103,9 +104,9 @@ def worked_example() -> str:
 def chart() -> str:
     """The chart of the overheads by both kinds of rules."""
     return figure.figure(
-        figures_cost.overheads_over_seq_len(MODEL),
+        overheads_over_seq_len(MODEL),
         name="overheads",
-        made_by=f'actckpt.figures_cost.overheads_over_seq_len("{MODEL}")',
+        made_by=f'actckpt.figures.cost.overheads_over_seq_len("{MODEL}")',
         assumes=f"Blocks of {LABEL}, batch size 1, without embedding, logits and loss. Dotted: the workshop's block "
         "and rules. Solid: the Llama block with flash attention, as PyTorch runs it.",
         test="test_figures::test_overheads_over_seq_len",

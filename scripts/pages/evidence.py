@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import cache
 from html import escape
 
-from actckpt import POLICIES, PRESETS, Step, Term, estimate, figures
+from actckpt import POLICIES, PRESETS, Step, Term, estimate
+from actckpt.figures.memory import formula_and_measurement
 from pages import figure, text
 from pages.measured import measure
 
@@ -69,9 +70,9 @@ def chart() -> str:
     pairs = [steps(MODELS[0], policy) for policy in POLICIES]
     formula, measured = ([pair[side] for pair in pairs] for side in (0, 1))
     return figure.figure(
-        figures.formula_and_measurement(formula, measured, PRESETS[MODELS[0]].hidden_size),
+        formula_and_measurement(formula, measured, PRESETS[MODELS[0]].hidden_size),
         name="agreement",
-        made_by="actckpt.figures.formula_and_measurement(formula, measured, hidden_size)",
+        made_by="actckpt.figures.memory.formula_and_measurement(formula, measured, hidden_size)",
         assumes=f"Llama accounting with flash attention, {text.model_label(MODELS[0])}, {AT}, bfloat16.",
         test="test_figures::test_formula_and_measurement",
     )

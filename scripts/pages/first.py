@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actckpt import PRESETS, figures_tradeoffs
-from actckpt.figures_tradeoffs import WORKSHOP, WORLDS
+from actckpt import PRESETS
+from actckpt.figures.tradeoffs import WORKSHOP, WORLDS, advantage_over_seq_len, memory_and_compute, policy_frontier
 from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, frontier, tradeoff, tradeoffs
 from pages import advantage, figure, text
@@ -22,9 +22,9 @@ COUNTS = {
 def shares() -> str:
     """Shares of bytes and of FLOPs, eager and flash."""
     return figure.figure(
-        figures_tradeoffs.memory_and_compute(MODEL, LONG),
+        memory_and_compute(MODEL, LONG),
         name="shares",
-        made_by=f'actckpt.figures_tradeoffs.memory_and_compute("{MODEL}", {LONG})',
+        made_by=f'actckpt.figures.tradeoffs.memory_and_compute("{MODEL}", {LONG})',
         assumes=f"Llama accounting, one block of {text.model_label(MODEL)}, S = {LONG:,}, bfloat16; "
         "forward FLOPs, of which flash attention skips what the causal mask hides.",
         test="test_figures_tradeoffs::test_memory_and_compute",
@@ -34,9 +34,9 @@ def shares() -> str:
 def workshop_advantage() -> str:
     """The advantage over sequence length, by the workshop's count."""
     return figure.figure(
-        figures_tradeoffs.advantage_over_seq_len(MODELS, WORKSHOP),
+        advantage_over_seq_len(MODELS, WORKSHOP),
         name="workshop-advantage",
-        made_by="actckpt.figures_tradeoffs.advantage_over_seq_len(models, WORKSHOP)",
+        made_by="actckpt.figures.tradeoffs.advantage_over_seq_len(models, WORKSHOP)",
         assumes="Workshop accounting and FLOPs, three sizes of Llama 3.1; each strategy's checkpoint is subtracted.",
         test="test_figures_tradeoffs::test_advantage_over_seq_len",
     )
@@ -45,9 +45,9 @@ def workshop_advantage() -> str:
 def reversal() -> str:
     """Both worlds in one chart."""
     return figure.figure(
-        figures_tradeoffs.advantage_over_seq_len(MODELS, WORLDS),
+        advantage_over_seq_len(MODELS, WORLDS),
         name="reversal",
-        made_by="actckpt.figures_tradeoffs.advantage_over_seq_len(models, WORLDS)",
+        made_by="actckpt.figures.tradeoffs.advantage_over_seq_len(models, WORLDS)",
         assumes="Llama accounting, three sizes of Llama 3.1, bfloat16; FLOPs as PyTorch runs them; dotted is eager "
         "attention; a dot marks where the two halves are worth the same.",
         test="test_figures_tradeoffs::test_advantage_over_seq_len",
@@ -58,9 +58,9 @@ def policies() -> str:
     """Every policy: what it keeps over what it costs."""
     choices = tradeoffs(MODEL, seq_len=LONG)
     return figure.figure(
-        figures_tradeoffs.policy_frontier(MODEL, LONG),
+        policy_frontier(MODEL, LONG),
         name="frontier",
-        made_by=f'actckpt.figures_tradeoffs.policy_frontier("{MODEL}", {LONG})',
+        made_by=f'actckpt.figures.tradeoffs.policy_frontier("{MODEL}", {LONG})',
         assumes=f"Llama accounting with flash attention, all blocks of {text.model_label(MODEL)}, S = {LONG:,}, "
         "batch size 1; filled where no other policy keeps as little for as few FLOPs.",
         test="test_figures_tradeoffs::test_policy_frontier",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from actckpt import ACCELERATORS, Accelerator, estimate, figures_flash
+from actckpt import ACCELERATORS, Accelerator, estimate
+from actckpt.figures.flash import attention_bounds, attention_traffic
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Kernel
 from actckpt.hardware import GB, REGISTER_BYTES
@@ -115,9 +116,9 @@ def _moves(name: str, kernels: list[Kernel]) -> str:
 def traffic_chart() -> str:
     """The chart of what one head moves, over the sequence length."""
     return figure.figure(
-        figures_flash.attention_traffic(HEAD, ACCELERATOR),
+        attention_traffic(HEAD, ACCELERATOR),
         name="traffic",
-        made_by=f'actckpt.figures_flash.attention_traffic({HEAD}, "{ACCELERATOR}")',
+        made_by=f'actckpt.figures.flash.attention_traffic({HEAD}, "{ACCELERATOR}")',
         assumes=f"Forward pass of one head, head dimension {HEAD}, bfloat16, nothing masked; tiles of "
         f"{traffic.largest_tile(DEVICE.shared_bytes, HEAD)} rows, which fill the shared memory of one SM of an "
         f"{DEVICE.label}; dotted is the least that can be moved; GB of 10⁹ bytes.",
@@ -180,11 +181,11 @@ _ONE_NUMBER = "and one number for each query: m + log l, in float32"
 
 def bounds_chart() -> str:
     """The chart of what bounds standard and flash attention."""
-    chart = figures_flash.attention_bounds(MODEL, SEQ_LEN, ACCELERATOR, TILES)
+    chart = attention_bounds(MODEL, SEQ_LEN, ACCELERATOR, TILES)
     return figure.figure(
         chart,
         name="bounds",
-        made_by=f'actckpt.figures_flash.attention_bounds("{MODEL}", {SEQ_LEN}, "{ACCELERATOR}", tiles)',
+        made_by=f'actckpt.figures.flash.attention_bounds("{MODEL}", {SEQ_LEN}, "{ACCELERATOR}", tiles)',
         assumes=BOUNDS,
         test="test_flash_page::test_attention_bounds",
         numbers=table(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from actckpt import PRESETS, figures
+from actckpt import PRESETS
+from actckpt.figures.memory import component_shares
 from actckpt.policy import POLICIES
 from pages import explorer as explorers
 from pages import figure, numbers, text
@@ -67,9 +68,9 @@ def headlines() -> str:
 def shares() -> str:
     """The chart of what is stored with eager and with flash attention."""
     return figure.figure(
-        figures.component_shares("llama-3.1-8b"),
+        component_shares("llama-3.1-8b"),
         name="shares",
-        made_by='actckpt.figures.component_shares("llama-3.1-8b")',
+        made_by='actckpt.figures.memory.component_shares("llama-3.1-8b")',
         assumes="Llama accounting, one block of Llama 3.1 8B, bfloat16, nothing recomputed; dotted is eager attention.",
         test="test_figures::test_component_shares",
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from actckpt import estimate, figures
+from actckpt import estimate
+from actckpt.figures.drawing import LENGTHS
+from actckpt.figures.memory import accountings_over_seq_len, policies_over_seq_len
 from pages import explorer as explorers
 from pages import figure, numbers, text
 from pages.grid import View
@@ -35,9 +37,9 @@ def formula() -> str:
 def accountings() -> str:
     """The chart of the three accountings."""
     return figure.figure(
-        figures.accountings_over_seq_len("llama-3.1-8b"),
+        accountings_over_seq_len("llama-3.1-8b"),
         name="accountings",
-        made_by='actckpt.figures.accountings_over_seq_len("llama-3.1-8b")',
+        made_by='actckpt.figures.memory.accountings_over_seq_len("llama-3.1-8b")',
         assumes="All blocks of Llama 3.1 8B, batch size 1, nothing recomputed, without states, logits and loss; "
         "dotted is eager attention; GiB of 2³⁰ bytes.",
         test="test_figures::test_accountings_over_seq_len",
@@ -47,9 +49,9 @@ def accountings() -> str:
 def policies() -> str:
     """The chart of what each policy leaves."""
     return figure.figure(
-        figures.policies_over_seq_len("llama-3.1-8b"),
+        policies_over_seq_len("llama-3.1-8b"),
         name="policies",
-        made_by='actckpt.figures.policies_over_seq_len("llama-3.1-8b")',
+        made_by='actckpt.figures.memory.policies_over_seq_len("llama-3.1-8b")',
         assumes="Llama accounting with flash attention, all blocks of Llama 3.1 8B, batch size 1; "
         "blue and green for the half that is recomputed; GiB of 2³⁰ bytes.",
         test="test_figures::test_policies_over_seq_len",
@@ -81,7 +83,7 @@ def longest() -> str:
 
 def longest_of_the_charts() -> str:
     """The longest sequence of the charts."""
-    return text.tokens(figures.LENGTHS[-1])
+    return text.tokens(LENGTHS[-1])
 
 
 def _growth(length: int, how: dict[str, Any]) -> str:

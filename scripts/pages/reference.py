@@ -214,7 +214,7 @@ def charts() -> str:
     """Every function that returns a figure, by module, with what its docstring says first."""
     return "\n".join(
         f"- `{module.stem}.{function.name}({', '.join(arg.arg for arg in function.args.args)})`: {_summary(function)}"
-        for module in sorted(PACKAGE.glob("figures*.py"))
+        for module in sorted((PACKAGE / "figures").glob("*.py"))
         for function in ast.parse(module.read_text(encoding="utf-8")).body
         if isinstance(function, ast.FunctionDef) and not function.name.startswith("_") and _returns_figure(function)
     )

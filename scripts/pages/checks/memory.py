@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actckpt.drawing import LABELS
+from actckpt.figures.drawing import LABELS
 from actckpt.formulas.llama import Block
 from pages.checks.claim import Claim, Finding, Stated, judge, n, near
 from pages.checks.quantities import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.drawing import COLORS, LENGTHS, layout, line, logarithmic_lengths, names_down_the_side
+from actckpt.figures.drawing import COLORS, LENGTHS, layout, line, logarithmic_lengths, names_down_the_side
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Shape, Tiles
 from actckpt.hardware import ACCELERATORS, GB

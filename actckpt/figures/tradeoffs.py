@@ -9,7 +9,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.drawing import COLORS, LABELS, LENGTHS, broadcast, layout, line, logarithmic_lengths, names_down_the_side
+from actckpt.figures.drawing import (
+    COLORS,
+    LABELS,
+    LENGTHS,
+    broadcast,
+    layout,
+    line,
+    logarithmic_lengths,
+    names_down_the_side,
+)
 from actckpt.formulas import estimate
 from actckpt.formulas.flops import FlopRules
 from actckpt.hardware import GIB

@@ -1,8 +1,4 @@
-"""The charts: each function returns a Plotly figure whose numbers are calls into the package.
-
-A trace's `meta` names its component or its place among lines; the site's style sheet gives that name a colour in each
-scheme. Away from the site a figure has the light scheme's colours.
-"""
+"""The charts of memory: what is kept, over the sequence length, by policy and by accounting."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.drawing import (
+from actckpt.figures.drawing import (
     COLORS,
     LABELS,
     LENGTHS,

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from actckpt.drawing import COLORS, LABELS, PATTERNS, layout, names_down_the_side
+from actckpt.figures.drawing import COLORS, LABELS, PATTERNS, layout, names_down_the_side
 from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
 

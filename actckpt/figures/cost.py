@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig
-from actckpt.drawing import LENGTHS, broadcast, layout, line, logarithmic_lengths
+from actckpt.figures.drawing import LENGTHS, broadcast, layout, line, logarithmic_lengths
 from actckpt.formulas import estimate
 
 COLORS = {"attention": "attention", "ffn": "ffn", "both": "ink"}
