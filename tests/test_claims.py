@@ -189,6 +189,14 @@ def plain_flash_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama.Block, "_flash", plain)
 
 
+def narrower_ffn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrower(*sizes: int) -> Any:
+        flops = gpt_forward_flops(*sizes)
+        return flops | {"ffn": flops["ffn"] // 2}
+
+    monkeypatch.setattr(gpt, "gpt_forward_flops", narrower)
+
+
 def stored_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = llama.Block.tensors
 
@@ -205,13 +213,14 @@ def stored_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (wider_gelu, {"linear": "fails", "ffn-part": "fails"}),
         (cheaper_adam, {"sixteen-bytes": "fails"}),
+        (narrower_ffn, {"ffn-flops": "fails", "twice-the-projections": "fails", "short-sequences": "fails"}),
         (plain_flash_backward, {"three-forwards": "holds", "built-in": "fails", "takeaway-5": "fails"}),
         (
             stored_scores,
             {"linear-memory": "fails", "ffn-first": "fails", "takeaway-2": "holds", "b-keeps-square": "holds"},
         ),
     ],
-    ids=["a wider GELU", "one moment of Adam", "no scores recomputed", "scores stored"],
+    ids=["a wider GELU", "one moment of Adam", "a narrower FFN", "no scores recomputed", "scores stored"],
 )
 def test_a_changed_coefficient_changes_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
