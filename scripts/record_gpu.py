@@ -110,7 +110,10 @@ def main() -> int:
     print(table(recording.data))
     if recording.left:
         print(f"{recording.left} entries are left: run it again")
-    return 0
+    failed = recording.data.get("failed", {})
+    for name, error in failed.items():
+        print(f"{name} failed: {error}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

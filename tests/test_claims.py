@@ -189,6 +189,14 @@ def plain_flash_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama.Block, "_flash", plain)
 
 
+def narrower_ffn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrower(*sizes: int) -> Any:
+        flops = gpt_forward_flops(*sizes)
+        return flops | {"ffn": flops["ffn"] // 2}
+
+    monkeypatch.setattr(gpt, "gpt_forward_flops", narrower)
+
+
 def stored_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = llama.Block.tensors
 
@@ -205,13 +213,14 @@ def stored_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (wider_gelu, {"linear": "fails", "ffn-part": "fails"}),
         (cheaper_adam, {"sixteen-bytes": "fails"}),
+        (narrower_ffn, {"ffn-flops": "fails", "twice-the-projections": "fails", "short-sequences": "fails"}),
         (plain_flash_backward, {"three-forwards": "holds", "built-in": "fails", "takeaway-5": "fails"}),
         (
             stored_scores,
             {"linear-memory": "fails", "ffn-first": "fails", "takeaway-2": "holds", "b-keeps-square": "holds"},
         ),
     ],
-    ids=["a wider GELU", "one moment of Adam", "no scores recomputed", "scores stored"],
+    ids=["a wider GELU", "one moment of Adam", "a narrower FFN", "no scores recomputed", "scores stored"],
 )
 def test_a_changed_coefficient_changes_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
@@ -247,10 +256,27 @@ def test_the_formulas_give_the_ffn_twice_attention_at_most() -> None:
 
 
 def test_hardware_is_what_the_datasheets_say() -> None:
-    a100, small = ACCELERATORS["a100-80gb"], ACCELERATORS["a100-40gb"]
-    assert (a100.n_sms, a100.sram_bytes, a100.shared_bytes) == (108, 192 * 1024, 163 * 1024)
-    assert (a100.memory_bytes, a100.bandwidth) == (80 * 10**9, 2.039e12)
-    assert (small.memory_bytes, small.bandwidth) == (40 * 10**9, 1.555e12)
+    datasheets = {
+        # GB, TB/s, dense bfloat16 TFLOP/s, SMs, KiB of an SM, KiB for a thread block, MiB of L2
+        "a100-40gb": (40, 1.555, 312, 108, 192, 163, 40),
+        "a100-80gb": (80, 2.039, 312, 108, 192, 163, 40),
+        "h100-80gb": (80, 3.35, 989, 132, 256, 227, 50),
+        "h200-141gb": (141, 4.8, 989, 132, 256, 227, None),
+        "b200-192gb": (192, 8.0, 2250, 148, 256, 227, None),
+    }
+    found = {
+        name: (
+            card.memory_bytes / 1e9,
+            card.bandwidth / 1e12,
+            card.bf16_flops / 1e12,
+            card.n_sms,
+            card.sram_bytes / 2**10,
+            card.shared_bytes / 2**10,
+            card.l2_bytes and card.l2_bytes / 2**20,
+        )
+        for name, card in ACCELERATORS.items()
+    }
+    assert found == datasheets
 
 
 def test_the_checkpoint_function_is_in_torch_utils() -> None:

@@ -68,6 +68,25 @@ def test_flash_attention_loads_every_key_for_every_tile_of_queries(seq_len: int,
     assert once.flops == kernel.flops == 4 * 8 * seq_len**2 * 64
 
 
+@pytest.mark.parametrize(("seq_len", "keys", "queries"), [(512, 128, 64), (1000, 64, 128)])
+def test_the_backward_pass_loads_every_query_for_every_tile_of_keys(seq_len: int, keys: int, queries: int) -> None:
+    shape, d, heads, kv_heads = Shape(seq_len, 64, n_heads=8, n_kv_heads=2), 64, 8, 2
+    key_tiles, query_tiles = (len(range(0, seq_len, tile)) for tile in (keys, queries))
+    delta, dk_dv, dq = traffic.flash_backward(shape, Tiles(forward=1, dk_dv=keys, dq=queries))
+    # o and do are read, and delta is written
+    assert delta.bytes == 2 * 2 * heads * seq_len * d + 4 * heads * seq_len
+    # k, v, dk and dv once; q, do, lse and delta of each query head past each tile of keys
+    passing = heads * key_tiles * seq_len
+    assert dk_dv.bytes == 2 * 4 * kv_heads * seq_len * d + 2 * 2 * passing * d + 4 * 2 * passing
+    # q, do, dq, lse and delta once; k and v past each tile of queries of each query head
+    once = heads * seq_len
+    assert dq.bytes == 2 * 3 * once * d + 4 * 2 * once + 2 * 2 * heads * query_tiles * seq_len * d
+    # each tensor once is what is left with a single tile
+    whole = Tiles(forward=seq_len, dk_dv=seq_len, dq=seq_len)
+    alone = Shape(seq_len, 64)
+    assert traffic.flash_backward(alone, whole) == traffic.flash_backward(alone)
+
+
 def test_flash_attention_multiplies_what_the_kernels_do() -> None:
     source = (ROOT / "actckpt/ops/attention/kernels.py").read_text(encoding="utf-8")
     bodies = {body.split("(")[0]: body.count("tl.dot(") for body in source.split("\ndef ")[1:]}

@@ -248,13 +248,14 @@ def test_every_n_checkpoints_one_block_of_n() -> None:
 
 
 def test_published_parameter_counts() -> None:
-    billions = {name: f"{config.n_parameters / 1e9:.2f}" for name, config in PRESETS.items()}
-    assert {name: billions[f"llama-{name}"] for name in ("3.1-8b", "3.1-70b", "3.1-405b", "3.2-1b", "3.2-3b")} == {
-        "3.1-8b": "8.03",
-        "3.1-70b": "70.55",
-        "3.1-405b": "405.85",
-        "3.2-1b": "1.24",
-        "3.2-3b": "3.21",
+    # the elements of the published weights, to the last one, so that no size of a preset can be off
+    counts = {name: config.n_parameters for name, config in PRESETS.items() if config.block == "llama"}
+    assert counts == {
+        "llama-3.1-8b": 8_030_261_248,
+        "llama-3.1-70b": 70_553_706_496,
+        "llama-3.1-405b": 405_853_388_800,
+        "llama-3.2-1b": 1_235_814_400,
+        "llama-3.2-3b": 3_212_749_824,
     }
     # "22 billion", "175 billion", "530 billion" and "1 trillion" in the papers
     rounded = {name: float(f"{config.n_parameters:.2g}") for name, config in PRESETS.items() if config.block == "gpt"}

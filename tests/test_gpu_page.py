@@ -79,6 +79,13 @@ def test_a_recording_says_what_is_right_and_what_is_not(gpu, tmp_path: Path) -> 
     assert "Wrong: D96/bfloat16/causal" in page
 
 
+def test_a_recording_says_what_did_not_run(gpu, tmp_path: Path) -> None:
+    failed = {"correctness/D256/float16/full": "OutOfResources: shared memory"}
+    page = shown(gpu, tmp_path, RECORDING | {"failed": failed})
+    assert "Did not run: correctness/D256/float16/full (OutOfResources: shared memory)." in page
+    assert "Did not run" not in shown(gpu, tmp_path, RECORDING)
+
+
 def test_a_recording_shows_memory_and_time_of_the_policies(gpu, tmp_path: Path) -> None:
     page = shown(gpu, tmp_path, RECORDING)
     assert "S = 2,048, on A device" in page

@@ -42,6 +42,8 @@ SHAPES = {
     "q and k normalised, heads wider than H": replace(ODD, qk_norm=True, head_dim=14),
     "both, and tied": replace(ODD, qkv_bias=True, qk_norm=True, tied_embeddings=True, n_kv_heads=1),
     "heads narrower than H": replace(ODD, head_dim=4),
+    # so little besides that the sum of two gradients is the peak of "attention" and of "both"
+    "a narrow FFN, one head": replace(ODD, n_heads=1, n_kv_heads=1, head_dim=26, ffn_size=7, vocab_size=11),
     "one block, one head": replace(ODD, n_layers=1, n_heads=1, n_kv_heads=1),
 }
 
@@ -75,10 +77,10 @@ def compare(config: ModelConfig, seq_len: int, **options: Any) -> Step:
     measured = measure_preset(config, seq_len=seq_len, **options)
     estimated = estimate(config, seq_len=seq_len, accounting="llama", **options)
     check_equal(measured, estimated)
-    if config in SHAPES.values():
+    if config in SHAPES.values() and measured.attention == "eager":
         # At toy sizes other moments can be the highest. The closed form leaves out the copies of q and k that eager
-        # attention makes when it runs again, and the gate or up projection that "pointwise" keeps a little longer.
-        left_out = 2 * (config.q_size + config.kv_size + config.ffn_size) * seq_len * measured.batch_size
+        # attention makes when it runs again.
+        left_out = 2 * (config.q_size + config.kv_size) * seq_len * measured.batch_size
         assert 0 <= measured.working_bytes - estimated.working_bytes <= left_out
     elif (measured.policy.name, measured.attention) == ("core_attention", "eager"):
         assert measured.working_bytes - estimated.working_bytes in (0, 2 * config.q_size * seq_len)

@@ -199,17 +199,26 @@ def region_saves(stages: list[Stage], keeps: tuple[str, ...]) -> set[str]:
     """What a checkpointed region keeps: what it reads from outside, and the outputs of the kinds that it keeps."""
     written = {tensor for stage in stages for tensor in stage.writes}
     read = {tensor for stage in stages for tensor in stage.reads}
-    kept = {tensor for stage in stages if stage.kind in keeps for tensor in stage.writes}
-    return (read - written) | kept
+    return (read - written) | kept_outputs(stages, keeps)
+
+
+def kept_outputs(stages: list[Stage], keeps: tuple[str, ...]) -> set[str]:
+    """The outputs of the stages whose kind is kept."""
+    return {tensor for stage in stages if stage.kind in keeps for tensor in stage.writes}
+
+
+def stages_run_again(stages: list[Stage], early_stop: bool) -> list[Stage]:
+    """The stages that the recomputation of a checkpointed region goes through, those included that it keeps."""
+    last = max(index for index, stage in enumerate(stages) if stage.saves)
+    if early_stop and not stages[last].must_finish:
+        # what a stage reads is saved before it runs, and then nothing is missing any more
+        return stages[:last]
+    return stages
 
 
 def region_recompute(stages: list[Stage], keeps: tuple[str, ...], early_stop: bool) -> Count:
     """The FLOPs that the backward pass runs again for a checkpointed region."""
-    last = max(index for index, stage in enumerate(stages) if stage.saves)
-    if early_stop and not stages[last].must_finish:
-        # what a stage reads is saved before it runs, and then nothing is missing any more
-        stages = stages[:last]
-    return sum((stage.forward for stage in stages if stage.kind not in keeps), start=0)
+    return sum((stage.forward for stage in stages_run_again(stages, early_stop) if stage.kind not in keeps), start=0)
 
 
 def llama_ledger(block: Block, policy: Policy) -> Ledger:

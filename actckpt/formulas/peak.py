@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from actckpt.config import ModelConfig
-from actckpt.formulas.llama import Block, Stage, region_saves
+from actckpt.formulas.llama import Block, Stage, kept_outputs, region_saves, stages_run_again
 from actckpt.ledger import ITEM_BYTES, Count, Ledger, exact, unbounded
 from actckpt.policy import Policy
 from actckpt.step import Head
@@ -81,12 +81,16 @@ def block_backward_bytes(block: Block, policy: Policy) -> Count:
             stream, branch = stage.reads
             gradients[stream], gradients[branch] = gradients.pop(*stage.writes), 0
             continue
-        saved = sum(sizes[name] for name in _saved_up_to(index, regions, policy))
         made = {name: sizes[name] for name in stage.reads}
-        moments.append(saved + sum(gradients.values()) + sum(made.values()) + WEIGHT_BYTES * stage.weights)
+        new = sum(made.values()) + WEIGHT_BYTES * stage.weights
+        saved = sum(sizes[name] for name in _saved_up_to(index, regions, policy))
+        moments.append(saved + sum(gradients.values()) + new)
         for name in stage.writes:
             gradients.pop(name, None)
-        # a gradient that is there already takes the new one in
+        if sums := [sizes[name] for name in made if name in gradients]:
+            # a gradient that is there already and the new one are added into a third
+            saved = sum(sizes[name] for name in _saved_up_to(index - 1, regions, policy)) if index else 0
+            moments.append(saved + sum(gradients.values()) + new + sum(sums))
         gradients = made | gradients
     return _largest(moments)
 
@@ -100,8 +104,10 @@ def _saved_up_to(index: int, regions: dict[str, list[Stage]], policy: Policy) ->
         inside = regions[region.name]
         writes = {stage.writes for stage in inside}
         if now in writes:
-            # a region holds what it started from until the last of its stages has run backward
-            alive |= region_saves(inside, ())
+            # until the last of its stages has run backward, a region holds what it started from, and of what it keeps
+            # the outputs that its recomputation stopped short of; it lets go of the others as it passes them
+            not_reached = inside[len(stages_run_again(inside, early_stop=True)) :]
+            alive |= region_saves(inside, ()) | kept_outputs(not_reached, region.keeps)
         elif writes <= earlier:
             alive |= region_saves(inside, region.keeps)
             earlier -= writes

@@ -145,4 +145,6 @@ def _flex(device: torch.device, length: int, causal: bool) -> Callable[..., Tens
     mask = None
     if causal:
         mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, length, length, device=device.type)
-    return partial(torch.compile(flex_attention, dynamic=False), block_mask=mask, enable_gqa=True)
+    # a function is compiled for a few shapes and not for the next, and would then write its scores out
+    torch.compiler.reset()
+    return partial(torch.compile(flex_attention, dynamic=False, fullgraph=True), block_mask=mask, enable_gqa=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,8 @@ def policy_step(
     step()
     peak = None
     if device.type == "cuda":
+        # a model that was measured before is a cycle of references: freed during the step, it would lower the peak
+        gc.collect()
         torch.cuda.synchronize()
         states = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()

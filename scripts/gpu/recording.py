@@ -14,12 +14,17 @@ from typing import Any
 
 import torch
 
+from actckpt.ops.implementation import has_triton
+
 ROOT = Path(__file__).parents[2]
 Measure = Callable[[], dict[str, Any]]
 
 
 class Recording:
-    """A JSON file of named entries that is complete after each of them, and a time at which to stop."""
+    """A JSON file of named entries that is complete after each of them, and a time at which to stop.
+
+    What fails is named in it, and tried again by the next run.
+    """
 
     def __init__(self, path: Path | None, header: dict[str, Any], seconds: float):
         self.path, self.deadline, self.left = path, time.monotonic() + seconds, 0
@@ -36,8 +41,14 @@ class Recording:
         if time.monotonic() > self.deadline:
             self.left += 1
             return
-        self.data["entries"][name] = measure()
-        print(name, json.dumps(self.data["entries"][name]), flush=True)
+        failed = self.data.setdefault("failed", {})
+        try:
+            self.data["entries"][name] = measure()
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        else:
+            failed.pop(name, None)
+        print(name, json.dumps(self.data["entries"].get(name)), failed.get(name, ""), flush=True)
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial_file = self.path.with_suffix(".part")
@@ -57,7 +68,7 @@ def header(device: torch.device) -> dict[str, Any]:
     return names | {
         "cuda": torch.version.cuda,
         "torch": torch.__version__,
-        "triton": version("triton"),
+        "triton": version("triton") if has_triton() else None,
         "commit": commit.stdout.strip(),
     }
 
@@ -80,6 +91,8 @@ def _seconds_once(function: Callable[[], Any], device: torch.device) -> float:
         function()
         return time.perf_counter() - start
     before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    # busy for about a millisecond, while what is timed is queued: a short kernel takes less time than its launch
+    torch.cuda._sleep(2_000_000)
     before.record()
     function()
     after.record()

@@ -30,8 +30,8 @@ POLICIES = (
 SPEED = (
     "<h3>Speed</h3><p>Attention in bfloat16, forward / backward in TFLOP/s; the backward pass counts five matmuls to "
     "the forward pass's two. Beside the package stand the backends of PyTorch's "
-    "<code>scaled_dot_product_attention</code>, FlexAttention, and the package's own kernels when every tile takes a "
-    "mask and none is skipped.</p>"
+    "<code>scaled_dot_product_attention</code>, whose key/value heads were repeated beforehand, FlexAttention, and the "
+    "package's own kernels when every tile takes a mask and none is skipped.</p>"
 )
 
 Entries = dict[str, dict[str, Any]]
@@ -62,6 +62,7 @@ def _recording(recording: dict[str, Any]) -> str:
             f"<p>{text.mark(escape(recording['date']))}, {text.mark(versions)}, commit ",
             f"<code>{escape(recording['commit'][:10])}</code>.{_rate(entries)}</p>",
             _correctness(entries),
+            _failed(recording.get("failed", {})),
             _policies(name, entries),
             _speed(name, entries),
         )
@@ -88,6 +89,13 @@ def _correctness(entries: Entries) -> str:
         f"{text.mark(str(len(checked) - len(wrong)))} are right: at most twice as far from float64 as plain attention "
         f"of the same type.{said}</p>"
     )
+
+
+def _failed(failed: dict[str, str]) -> str:
+    if not failed:
+        return ""
+    named = ", ".join(f"<code>{escape(name)}</code> ({escape(error)})" for name, error in failed.items())
+    return f"<p>Did not run: {named}.</p>"
 
 
 def _policies(device: str, entries: Entries) -> str:

@@ -64,8 +64,9 @@ def sum_of_four() -> Finding:
     logits = full.head.ledger.bytes
     return judge(
         f"At {n(f'{LONG:,}')} tokens, whole blocks recomputed, the peak has {n(gib(left_out), 1, 'GiB')} more than the "
-        f"four. The logits and the loss alone save {n(gib(logits), 1, 'GiB')}, twice the "
-        f"{n(gib(full.total_bytes), 1, 'GiB')} of all {n(len(full.layers))} checkpoints.",
+        f"four. The logits and the loss alone save {n(gib(logits), 1, 'GiB')}, "
+        f"{n(logits / full.total_bytes, 1, '×')} the {n(gib(full.total_bytes), 1, 'GiB')} of all "
+        f"{n(len(full.layers))} checkpoints.",
         holds=left_out == 0,
         condition="The logits, and what the backward pass allocates while it runs, are missing.",
     )
