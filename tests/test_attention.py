@@ -199,6 +199,15 @@ def test_autocast_lowers_the_precision():
     assert q.grad.dtype == torch.float32
 
 
+def test_autocast_rounds_the_inputs_and_nothing_else():
+    q, k, v, _ = random_inputs(130, 130, 2, 1, dtype=torch.bfloat16)
+    expected = flash_attention(q, k, v, return_lse=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = flash_attention(*(x.detach().float().requires_grad_() for x in (q, k, v)), return_lse=True)
+    for x, right in zip(found, expected, strict=True):
+        assert torch.equal(x, right)
+
+
 def test_autocast_leaves_meta_tensors_alone():
     q, k, v = (x.detach().to("meta") for x in random_inputs(7, 7, 2, 1, dtype=torch.float32)[:3])
     with torch.autocast("cpu", dtype=torch.bfloat16):

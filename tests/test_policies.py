@@ -152,15 +152,13 @@ def test_other_blocks_keep_their_bits_too(config: ModelConfig, policy: str) -> N
         check_same(train(apply(model, policy)), expected)
 
 
-@pytest.mark.parametrize("policy", ["full", "both", "save_attention", "pointwise"])
-def test_autocast_is_recomputed_as_autocast(policy: str) -> None:
-    model = build()
-    # A selective policy brings a dispatch mode, and under any dispatch mode the CPU rounds a bfloat16 projection
-    # otherwise: both run under one.
-    with CountOps():
-        expected = train(model, dtype=torch.bfloat16)
-        assert expected[0].dtype == torch.bfloat16
-        check_same(train(apply(model, policy), dtype=torch.bfloat16), expected)
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("policy", CHECKPOINTING)
+def test_autocast_is_recomputed_as_autocast(policy: str, attention: str) -> None:
+    model = build(attention)
+    expected = train(model, dtype=torch.bfloat16)
+    assert expected[0].dtype == torch.bfloat16
+    check_same(train(apply(model, policy), dtype=torch.bfloat16), expected)
 
 
 def test_without_gradients_a_policy_runs_the_same_forward_pass() -> None:

@@ -42,7 +42,7 @@ def test_all_layers_peak_as_the_whole_step_does_without_its_head() -> None:
         kept = estimate(page.MODEL, seq_len=page.SEQ_LEN, policy=policy).layers[0].bytes
         runs = timeline(page.CONFIG, seq_len=page.SEQ_LEN, policy=POLICIES[policy])
         peak = max(each.bytes for each in runs)
-        assert shown == f"{peak / 2**30:.1f} GiB"
+        assert shown == f"{peak / 2**30:.2f}\u00a0GiB"
         assert (page.CONFIG.n_layers - 1) * kept < peak < estimate(page.MODEL, seq_len=page.SEQ_LEN).working_bytes
 
 

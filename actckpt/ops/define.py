@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.library import CustomOpDef, custom_op
 from torch.utils.flop_counter import register_flop_formula
 
@@ -18,14 +19,20 @@ def define(
     Args:
         schema: Its name, arguments and returns, as `add(Tensor a, Tensor b) -> Tensor sum`. The measurement labels what
             an op saves by the names of its returns.
-        compute: Computes it on real tensors, on any device.
+        compute: Computes it on real tensors, on any device, with autocast off. Its first argument is a tensor.
         fake: Allocates what `compute` returns, with the same strides, and computes nothing. It serves meta and fake
             tensors.
         flops: Its floating-point operations, from the shapes of its tensors and its other arguments; None for an op
             without a matrix multiplication.
     """
     name, signature = schema.split("(", 1)
-    op = custom_op(f"actckpt::{name}", compute, mutates_args=(), schema=f"({signature}")
+
+    def plain(first: Tensor, *others: Any, **options: Any) -> Any:
+        # autocast has had its say on the inputs: in here it would round the sums that are taken in float32
+        with torch.autocast(first.device.type, enabled=False):
+            return compute(first, *others, **options)
+
+    op = custom_op(f"actckpt::{name}", plain, mutates_args=(), schema=f"({signature}")
     op.register_fake(fake)
     if flops is not None:
         register_flop_formula(getattr(torch.ops.actckpt, name))(flops)
