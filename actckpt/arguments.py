@@ -62,11 +62,7 @@ def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
         raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
     if lengths.max() > MAX_COUNT:
         raise InputError(f"seq_len is {seq_len!r}: it must be at most {MAX_COUNT}")
-    if config.sliding_window and lengths.max() > config.sliding_window:
-        raise InputError(
-            f"{config.name}: its sliding window of {config.sliding_window} tokens is not modelled: "
-            f"seq_len is {lengths.max()}, and must be at most that"
-        )
+    config.check_window(lengths.max())
     return lengths if lengths.ndim else int(lengths)
 
 

@@ -118,6 +118,18 @@ class ModelConfig:
         final_norm = 2 * h if self.block == "gpt" else h
         return embeddings + self.n_layers * self.block_parameters + final_norm
 
+    def check_window(self, longest: int) -> None:
+        """Refuse a sequence that a sliding window cuts.
+
+        Raises:
+            InputError: `longest`, in tokens, is more than the window.
+        """
+        if self.sliding_window is not None and longest > self.sliding_window:
+            raise InputError(
+                f"{self.name}: its sliding window of {self.sliding_window} tokens is not modelled: "
+                f"seq_len is {longest}, and must be at most that"
+            )
+
     @classmethod
     def from_hf(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> ModelConfig:
         """The sizes that a Hugging Face `config.json` states.

@@ -195,7 +195,12 @@ class Llama(nn.Module):
                 nn.init.ones_(module.weight)
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Logits [B, S, V] of `tokens` [B, S]; with `targets` [B, S], the mean cross-entropy in float32."""
+        """Logits [B, S, V] of `tokens` [B, S]; with `targets` [B, S], the mean cross-entropy in float32.
+
+        Raises:
+            InputError: S is longer than the model's sliding window.
+        """
+        self.config.check_window(tokens.shape[1])
         x = self.embedding(tokens)
         for layer in self.layers:
             x = layer(x)

@@ -7,6 +7,7 @@ saved-tensor hooks do not see.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from actckpt.checkpointing import apply
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError
 from actckpt.ledger import Ledger, Term
-from actckpt.llama import Llama
+from actckpt.llama import Llama, LlamaBlock
 from actckpt.policy import POLICIES, Policy, get_policy
 from actckpt.recorder import Recorder, Storage
 from actckpt.step import Flops, Head, States, Step
@@ -117,25 +118,41 @@ def measure_step(
     )
 
 
-def saved_ledger(module: nn.Module, *inputs: Any) -> Ledger:
+def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger:
     """What `module` keeps for its backward pass when it is run on `inputs`, without its parameters and buffers.
 
-    Any module will do, also one that checkpoints. On meta tensors nothing is allocated, but PyTorch's own
-    `scaled_dot_product_attention` takes another path there, which saves the scores, than a GPU would take. The tensors
-    among the inputs count if they are kept, and are called `input`.
+    Any module will do, also one that checkpoints. The tensors among its arguments count if they are kept, and are
+    called `input`; any other tensor has the name of the module that wrote it, and outside a Llama of this package the
+    component `other`.
+
+    On meta tensors nothing is allocated. What PyTorch's own ops save can differ between devices:
+    `scaled_dot_product_attention` saves the scores on meta tensors, and dropout a mask of floats on a CPU, of one byte
+    an element on a GPU.
+
+    Args:
+        module: On any device, meta too.
+        inputs: What it is called with.
+        options: The same, by name.
+
+    Raises:
+        InputError: It is no module.
     """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"the module is {module!r}: it must be a torch.nn.Module")
     recorder = Recorder(module)
-    with recorder, recorder.forward():
-        inputs = tree_map_only(Tensor, _fresh, inputs)
+    with torch.enable_grad(), recorder, recorder.forward():
+        inputs, options = tree_map_only(Tensor, _fresh, (inputs, options))
         for storage in recorder.alive.values():
             storage.name = "input"
-        output = module(*inputs)
+        output = module(*inputs, **options)
         # the graph keeps what it needs; the rest goes
         graph = [tensor.grad_fn for tensor in tree_iter(output) if isinstance(tensor, Tensor)]
-        del inputs, output
+        del inputs, options, output
         ledger = _ledger(recorder.saved(), POLICIES["none"])
     del graph
-    return ledger
+    if isinstance(module, Llama | LlamaBlock):
+        return ledger
+    return Ledger(tuple(replace(term, component="other") for term in ledger))
 
 
 def _fresh(tensor: Tensor) -> Tensor:

@@ -228,3 +228,10 @@ def test_another_block_or_attention_is_refused() -> None:
         LlamaBlock(PRESETS["gpt-22b"])
     with pytest.raises(InputError, match="unknown attention 'sdpa': known are flash, eager"):
         LlamaBlock(TINY, "sdpa")
+
+
+def test_a_sequence_that_a_sliding_window_would_cut_is_refused() -> None:
+    model = Llama(replace(TINY, sliding_window=32))
+    assert model(TOKENS[:, :32]).shape == (2, 32, 61)
+    with pytest.raises(InputError, match="sliding window of 32 tokens is not modelled: seq_len is 33"):
+        model(TOKENS)

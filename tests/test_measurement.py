@@ -320,11 +320,26 @@ def test_saved_ledger_of_linear_and_gelu_by_hand() -> None:
     module = nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 6))
     ledger = saved_ledger(module, torch.randn(5, 6))
     # x for the first weight, gelu's input for gelu, and gelu's output for the second weight
-    assert [(term.name, term.shape, term.bytes) for term in ledger] == [
-        ("input", (5, 6), 120),
-        ("0", (5, 10), 200),
-        ("1", (5, 10), 200),
+    assert [(term.name, term.component, term.shape, term.bytes) for term in ledger] == [
+        ("input", "other", (5, 6), 120),
+        ("0", "other", (5, 10), 200),
+        ("1", "other", (5, 10), 200),
     ]
+
+
+def test_saved_ledger_takes_arguments_by_name_and_needs_no_gradients_switched_on() -> None:
+    class Named(nn.Linear):
+        def forward(self, *, x: Tensor, twice: bool) -> Tensor:
+            return super().forward(2 * x if twice else x)
+
+    with torch.no_grad():
+        ledger = saved_ledger(Named(6, 10), x=torch.randn(5, 6), twice=False)
+    assert [(term.name, term.shape) for term in ledger] == [("input", (5, 6))]
+
+
+def test_saved_ledger_refuses_what_is_no_module() -> None:
+    with pytest.raises(InputError, match=r"must be a torch\.nn\.Module"):
+        saved_ledger(torch.relu, torch.randn(5, 6))
 
 
 def test_saved_ledger_of_a_block_is_a_layer_of_the_measurement() -> None:
