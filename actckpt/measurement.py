@@ -127,7 +127,8 @@ def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger:
 
     On meta tensors nothing is allocated. What PyTorch's own ops save can differ between devices:
     `scaled_dot_product_attention` saves the scores on meta tensors, and dropout a mask of floats on a CPU, of one byte
-    an element on a GPU.
+    an element on a GPU. To measure under `torch.autocast`, enter it in the module's own forward: it keeps the residual
+    stream in float32, a bfloat16 copy of every weight, and of a norm's output one for each projection that reads it.
 
     Args:
         module: On any device, meta too.

@@ -337,6 +337,28 @@ def test_saved_ledger_takes_arguments_by_name_and_needs_no_gradients_switched_on
     assert [(term.name, term.shape) for term in ledger] == [("input", (5, 6))]
 
 
+def test_autocast_keeps_float32_states_and_copies_of_weights_and_norm_outputs() -> None:
+    class Autocast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = LlamaBlock(ODD)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.block(x)
+
+    module = Autocast()
+    kept = [(term.shape, term.dtype) for term in saved_ledger(module, torch.randn(1, 9, 60, requires_grad=True))]
+    # the block's input and the sum between its halves
+    assert kept.count(((1, 9, 60), "float32")) == 2
+    # for q, k, v, gate and up
+    assert kept.count(((1, 9, 60), "bfloat16")) == 5
+    weights = [tuple(layer.weight.shape) for layer in module.modules() if isinstance(layer, nn.Linear)]
+    assert sorted(shape for shape, dtype in kept if len(shape) == 2 and dtype == "bfloat16") == sorted(
+        [*weights, (9, 30), (9, 77), (9, 77)]
+    )
+
+
 def test_saved_ledger_refuses_what_is_no_module() -> None:
     with pytest.raises(InputError, match=r"must be a torch\.nn\.Module"):
         saved_ledger(torch.relu, torch.randn(5, 6))

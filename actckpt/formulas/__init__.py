@@ -48,6 +48,9 @@ def estimate(
 ) -> Step:
     """What one training step keeps and computes, by the closed form.
 
+    Weights and activations are bfloat16 throughout. Under `torch.autocast` with float32 weights a block keeps more: see
+    `saved_ledger`.
+
     Args:
         model: A name in `PRESETS`, or a configuration.
         seq_len: S in tokens; an array of them gives every count as an int64 array of the same shape.
