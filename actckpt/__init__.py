@@ -4,6 +4,7 @@
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from actckpt.config import PRESETS, ModelConfig
@@ -12,7 +13,7 @@ from actckpt.formulas import ACCOUNTINGS, accounting_policies, estimate
 from actckpt.formulas.flops import FlopRules
 from actckpt.hardware import ACCELERATORS, Accelerator
 from actckpt.ledger import Ledger, Term
-from actckpt.policy import POLICIES, Policy
+from actckpt.policy import POLICIES, Policy, Region
 from actckpt.step import Step
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "LlamaBlock",
     "ModelConfig",
     "Policy",
+    "Region",
     "Step",
     "Term",
     "accounting_policies",
@@ -70,4 +72,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    # help() touches every name
+    return [name for name in __all__ if name not in _NEED_TORCH or find_spec("torch")]

@@ -39,9 +39,14 @@ def apply(model: M, policy: str | Policy) -> M:
         InputError: The policy is unknown, or there is no `LlamaBlock` in the model.
     """
     policy = get_policy(policy)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is {model!r}: it must be a torch.nn.Module")
     blocks = [module for module in model.modules() if isinstance(module, LlamaBlock)]
     if not blocks:
-        raise InputError(f"{type(model).__name__} has no LlamaBlock in it: apply() checkpoints actckpt's own blocks")
+        raise InputError(
+            f"{type(model).__name__} has no LlamaBlock in it: apply() checkpoints actckpt's own blocks: "
+            "build the model with actckpt.Llama"
+        )
     for layer, block in enumerate(blocks):
         for method in REGIONS:
             block.__dict__.pop(method, None)

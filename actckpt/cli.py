@@ -10,6 +10,7 @@ import argparse
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -31,6 +32,17 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Name an option that there is not, before one that is missing."""
+        for argument in args:
+            if argument in COMMANDS:
+                # what follows is the command's own
+                break
+            option = argument.partition("=")[0]
+            if re.match("--?[a-zA-Z]", option) and option not in self._option_string_actions:
+                raise unknown("option", option, [name for name in self._option_string_actions if name[:2] == "--"])
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise the message instead of printing a usage."""
@@ -68,7 +80,10 @@ def _add_step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seq-len", type=_whole, required=True, metavar="S", help="tokens in a sequence")
     parser.add_argument("--batch-size", type=_whole, default=1, metavar="B", help="sequences (default: 1)")
     parser.add_argument(
-        "--policy", default="none", metavar="P", help="a policy that `actckpt policies` lists (default: none)"
+        "--policy",
+        default="none",
+        metavar="P",
+        help="a policy that `actckpt policies` lists, or every_N (default: none)",
     )
     parser.add_argument(
         "--attention", metavar="|".join(ATTENTIONS), help="default: flash; eager where the accounting has no other"
@@ -80,7 +95,7 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number: give one, such as 4096") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number: give one of at least 1") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

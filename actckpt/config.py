@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from actckpt.errors import InputError, unknown
 
@@ -21,6 +21,14 @@ class RopeScaling:
     low_freq_factor: float
     high_freq_factor: float
     original_max_position: int
+
+
+@runtime_checkable
+class HfConfig(Protocol):
+    """A configuration of Hugging Face's transformers."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of its config.json."""
 
 
 # far beyond any model, and small enough that a mistake in a file is told from a size
@@ -80,6 +88,10 @@ class ModelConfig:
             limit = MAX_LAYERS if size == "n_layers" else MAX_SIZE
             if value > limit:
                 raise InputError(f"{self.name}: {size} is {value}: it must be at most {limit}")
+        if self.block not in ("llama", "gpt"):
+            raise unknown("block", str(self.block), ("llama", "gpt"))
+        for number in ("rope_theta", "norm_eps"):
+            _positive_number(self.name, vars(self), number)
         if self.n_heads % self.n_kv_heads:
             raise InputError(
                 f"{self.name}: {self.n_heads} heads do not divide into {self.n_kv_heads} key/value heads: "
@@ -131,16 +143,18 @@ class ModelConfig:
             )
 
     @classmethod
-    def from_hf(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> ModelConfig:
+    def from_hf(cls, source: str | os.PathLike[str] | Mapping[str, Any] | HfConfig) -> ModelConfig:
         """The sizes that a Hugging Face `config.json` states.
 
         Args:
-            source: The file, a folder that holds it, or its content as a mapping. Llama, Mistral and the dense Qwen2
-                and Qwen3 can be modelled.
+            source: The file, a folder that holds it, its content as a mapping, or a configuration of transformers.
+                Llama, Mistral and the dense Qwen2 and Qwen3 can be modelled.
 
         Raises:
             InputError: The file cannot be read, lacks a size, or describes what this package does not model.
         """
+        if isinstance(source, HfConfig):
+            source = source.to_dict()
         if isinstance(source, Mapping):
             return _from_mapping(source, str(source.get("_name_or_path") or source.get("model_type", "model")))
         if not str(source):
@@ -148,7 +162,7 @@ class ModelConfig:
         path = Path(source)
         try:
             path = path / "config.json" if path.is_dir() else path
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise InputError(f"cannot read {str(path)!r}: {error.strerror}: give a config.json") from error
         except (ValueError, RecursionError) as error:

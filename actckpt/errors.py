@@ -13,6 +13,6 @@ class InputError(ValueError):
 def unknown(kind: str, value: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a registry: the nearest names first, then all of them."""
     names = list(known)
-    near = get_close_matches(value, names, n=1)
+    near = get_close_matches(value.lower(), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {kind} {value!r}: {hint}known are {', '.join(names)}")

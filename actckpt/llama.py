@@ -198,8 +198,10 @@ class Llama(nn.Module):
         """Logits [B, S, V] of `tokens` [B, S]; with `targets` [B, S], the mean cross-entropy in float32.
 
         Raises:
-            InputError: S is longer than the model's sliding window.
+            InputError: `tokens` has another shape, or S is longer than the model's sliding window.
         """
+        if tokens.dim() != 2:
+            raise InputError(f"tokens is {list(tokens.shape)}: it must be [B, S]")
         self.config.check_window(tokens.shape[1])
         x = self.embedding(tokens)
         for layer in self.layers:

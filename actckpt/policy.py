@@ -22,6 +22,19 @@ REGIONS: dict[str, str | None] = {
     "gate_and_up": "residual",
     "swiglu_and_down": None,
 }
+# The region that each one lies in.
+_WITHIN = {
+    "attention_half": "forward",
+    "attend": "attention_half",
+    "core_attention": "attend",
+    "ffn_half": "forward",
+    "gate_and_up": "ffn_half",
+    "swiglu_and_down": "ffn_half",
+}
+
+KINDS = ("linear", "flash", "scores", "values")
+"""The kinds of op that a region can keep: "flash" is the attention op, "scores" and "values" are the two matmuls of
+eager attention."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +43,26 @@ class Region:
 
     Attributes:
         name: A key of `REGIONS`: the method of the block that is checkpointed.
-        keeps: Kinds of op: "linear", "flash" (the attention op), "scores" and "values" (the two matmuls of eager
-            attention). Empty for a plain checkpoint.
+        keeps: Of `KINDS`. Empty for a plain checkpoint.
+
+    Raises:
+        InputError: The region or a kind of op is unknown, or what the region ends with would be kept twice.
     """
 
     name: str
     keeps: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in REGIONS:
+            raise unknown("region", str(self.name), REGIONS)
+        for kind in self.keeps:
+            if kind not in KINDS:
+                raise unknown("kind of op", str(kind), KINDS)
+        if "values" in self.keeps and self.name in ("attend", "core_attention"):
+            # the o projection reads a copy of it: there would be two
+            raise InputError(
+                f"region {self.name!r} ends with 'values', whose output is kept anyway: do not keep it twice"
+            )
 
 
 @dataclass(frozen=True)
@@ -48,6 +75,9 @@ class Policy:
         regions: The checkpointed regions; none of them overlaps another.
         every: One block of every `every` is checkpointed, the others keep everything.
         strategy: The workshop's letter for it, or "".
+
+    Raises:
+        InputError: What should be a region is none, or two regions overlap.
     """
 
     name: str
@@ -55,6 +85,19 @@ class Policy:
     regions: tuple[Region, ...] = ()
     every: int = 1
     strategy: str = ""
+
+    def __post_init__(self) -> None:
+        for region in self.regions:
+            if not isinstance(region, Region):
+                raise InputError(f"policy {self.name!r}: {region!r} is no region: give a Region({region!r})")
+        names = [region.name for region in self.regions]
+        for name in names:
+            around = name
+            while around := _WITHIN.get(around, ""):
+                if around in names:
+                    raise InputError(f"policy {self.name!r}: {name!r} is a part of {around!r}: give one of the two")
+        if len(set(names)) < len(names):
+            raise InputError(f"policy {self.name!r} has a region twice: {', '.join(names)}")
 
     def checkpoints(self, layer: int) -> bool:
         """Whether block number `layer` (from 0) is checkpointed: the last of every `every` blocks."""
@@ -73,8 +116,8 @@ class Policy:
 
 _COMPONENTS = {
     **dict.fromkeys(("input", "residual", "norm_1", "norm_2", "norm"), "norm"),
-    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rope", "attention"), "attention"),
-    **dict.fromkeys(("gate_proj", "up_proj", "swiglu"), "ffn"),
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rope", "attention", "o_proj"), "attention"),
+    **dict.fromkeys(("gate_proj", "up_proj", "swiglu", "down_proj"), "ffn"),
     "loss": "logits",
 }
 

@@ -13,9 +13,13 @@ from actckpt.policy import POLICIES
 from actckpt.step import Step
 
 
-def gib(count: Any) -> str:
-    """A number of bytes in GiB, with the digits that are worth reading."""
-    return f"{count / GIB:,.3f} GiB" if count < 10 * GIB else f"{count / GIB:,.1f} GiB"
+def size(count: Any) -> str:
+    """A number of bytes in the unit that suits it, with the digits that are worth reading."""
+    if count >= GIB:
+        return f"{count / GIB:,.3f} GiB" if count < 10 * GIB else f"{count / GIB:,.1f} GiB"
+    if count >= 2**20:
+        return f"{count / 2**20:,.1f} MiB"
+    return f"{count / 2**10:,.1f} KiB" if count else "0"
 
 
 def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
@@ -37,21 +41,21 @@ def step_table(step: Step) -> str:
     n_checkpointed = sum(map(step.policy.checkpoints, range(n_layers)))
     partly = f", of which {n_checkpointed} are checkpointed," if step.policy.every > 1 else ""
     terms = [
-        (term.name, term.component, " × ".join(f"{size:,}" for size in term.shape), term.dtype, gib(term.bytes))
+        (term.name, term.component, " × ".join(f"{size:,}" for size in term.shape), term.dtype, size(term.bytes))
         for term in step.block
     ]
     components = [
-        (component, gib(size), f"{size / step.total_bytes:.1%}") for component, size in step.by_component().items()
+        (component, size(kept), f"{kept / step.total_bytes:.1%}") for component, kept in step.by_component().items()
     ]
     working = step.working_bytes - step.total_bytes - step.head.ledger.bytes
     memory = [
-        ("parameters", gib(step.states.parameters_bytes)),
-        ("gradients", gib(step.states.gradients_bytes)),
-        ("optimizer", gib(step.states.optimizer_bytes)),
-        ("blocks", gib(step.total_bytes)),
-        ("head", gib(step.head.ledger.bytes)),
-        ("working set", gib(working) if step.accounting in ("llama", "measured") else "not counted"),
-        ("peak", gib(step.peak_bytes)),
+        ("parameters", size(step.states.parameters_bytes)),
+        ("gradients", size(step.states.gradients_bytes)),
+        ("optimizer", size(step.states.optimizer_bytes)),
+        ("blocks", size(step.total_bytes)),
+        ("head", size(step.head.ledger.bytes)),
+        ("working set", size(working) if step.accounting in ("llama", "measured") else "not counted"),
+        ("peak", size(step.peak_bytes)),
     ]
     flops = [
         ("forward", f"{step.flops.forward:.4g}"),
@@ -64,9 +68,9 @@ def step_table(step: Step) -> str:
         (
             f"{step.model}, {step.batch_size} × {step.seq_len:,} tokens, policy {step.policy.name}, "
             f"{step.accounting} accounting, {step.attention} attention",
-            f"\nOne block keeps {gib(step.block.bytes)}",
+            f"\nOne block keeps {size(step.block.bytes)}",
             table(terms, right=(4,)),
-            f"\nAll {n_layers} blocks{partly} keep {gib(step.total_bytes)}",
+            f"\nAll {n_layers} blocks{partly} keep {size(step.total_bytes)}",
             table(components, right=(1, 2)),
             "\nMemory at the peak, on one rank that holds all states: float32, with Adam",
             table(memory, right=(1,)),

@@ -169,6 +169,7 @@ def test_selective_checkpointing_runs_the_forward_once():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"q": None}, "q, k and v are NoneType, Tensor, Tensor: they must be tensors"),
         ({"q": torch.zeros(2, 33, 16)}, "must be"),
         ({"v": torch.zeros(2, 2, 39, 16)}, r"v is \[2, 2, 39, 16\]"),
         ({"q": torch.zeros(2, 3, 33, 16)}, "3 query heads and 2 key/value heads"),

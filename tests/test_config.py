@@ -241,6 +241,30 @@ def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None
         assert "\n" not in str(refusal.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_config(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA), encoding="utf-8-sig")
+    assert replace(ModelConfig.from_hf(file), name="") == replace(ModelConfig.from_hf(LLAMA), name="")
+
+
+def test_a_configuration_of_transformers_is_its_content() -> None:
+    config = LlamaConfig(hidden_size=64, num_attention_heads=4, num_hidden_layers=2, intermediate_size=96)
+    assert ModelConfig.from_hf(config) == ModelConfig.from_hf(config.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"block": "moe"}, "unknown block 'moe': known are llama, gpt"),
+        ({"norm_eps": "a"}, "norm_eps is 'a': it must be a positive number"),
+        ({"rope_theta": -1}, "rope_theta is -1: it must be a positive number"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(PRESETS["llama-3.1-8b"], **changed)
+
+
 @pytest.mark.parametrize(
     ("size", "value"),
     [

@@ -230,6 +230,11 @@ def test_another_block_or_attention_is_refused() -> None:
         LlamaBlock(TINY, "sdpa")
 
 
+def test_tokens_of_another_shape_are_refused() -> None:
+    with pytest.raises(InputError, match=r"tokens is \[33\]: it must be \[B, S\]"):
+        Llama(TINY)(TOKENS[0])
+
+
 def test_a_sequence_that_a_sliding_window_would_cut_is_refused() -> None:
     model = Llama(replace(TINY, sliding_window=32))
     assert model(TOKENS[:, :32]).shape == (2, 32, 61)

@@ -126,13 +126,18 @@ def test_every_2_checkpoints_the_second_and_fourth_of_five_blocks() -> None:
     assert [[term.name for term in ledger] == ["input"] for ledger in step.layers] == [False, True, False, True, False]
 
 
-def test_a_policy_of_ones_own_measures_as_computed() -> None:
-    policy = Policy("mine", "the FFN but its projections", (Region("ffn_half", keeps=("linear",)),))
-    config = replace(ODD, n_layers=2)
-    block = llama.Block(config, 64, 1, "flash")
-    step = measure_preset(config, seq_len=64, policy=policy)
-    assert {t.name: t.bytes for t in step.block} == {t.name: t.bytes for t in llama.llama_ledger(block, policy)}
-    assert step.flops.recompute == 2 * llama.llama_flops(block, policy).recompute
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy("mine", "the FFN but its projections", (Region("ffn_half", keeps=("linear",)),)),
+        Policy("mine", "most of both halves", (Region("attend"), Region("gate_and_up"), Region("swiglu_and_down"))),
+        Policy("mine", "every third FFN", (Region("ffn_half"),), every=3),
+        Policy("mine", "all but the matmuls", (Region("forward", keeps=("linear", "flash")),)),
+    ],
+    ids=lambda policy: policy.recomputes,
+)
+def test_a_policy_of_ones_own_measures_as_computed(policy: Policy) -> None:
+    compare(ODD, 64, policy=policy)
 
 
 def wrong_softmax(block: llama.Block) -> dict[str, Any]:

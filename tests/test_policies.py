@@ -4,7 +4,7 @@ import copy
 import io
 import pickle
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from actckpt import POLICIES, InputError, Llama, LlamaBlock, ModelConfig, apply
 from actckpt.checkpointing import KEPT_OPS
-from actckpt.policy import REGIONS, get_policy
+from actckpt.policy import KINDS, REGIONS, Policy, Region, get_policy
 
 CONFIG = ModelConfig("tiny", 24, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=4, ffn_size=40, vocab_size=31)
 TOKENS = torch.tensor([[1, 5, 2, 30, 7, 0, 9], [4, 4, 8, 16, 3, 2, 1]])
@@ -261,6 +261,7 @@ def test_a_block_alone_can_be_checkpointed() -> None:
         (nn.Linear(2, 2), "none", "Linear has no LlamaBlock in it"),
         (LlamaBlock(CONFIG), "ful", "unknown policy 'ful': did you mean 'full'?"),
         (LlamaBlock(CONFIG), "every_1", "its name is 'full'"),
+        ("a model", "full", "the model is 'a model': it must be a torch.nn.Module"),
     ],
 )
 def test_what_cannot_be_applied_is_refused(model: nn.Module, policy: str, message: str) -> None:
@@ -270,12 +271,30 @@ def test_what_cannot_be_applied_is_refused(model: nn.Module, policy: str, messag
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Region("ffn"), "unknown region 'ffn': known are forward, "),
+        (lambda: Region("forward", ("flsh",)), "unknown kind of op 'flsh': did you mean 'flash'?"),
+        (lambda: Region("attend", ("values",)), "region 'attend' ends with 'values', whose output is kept anyway"),
+        (lambda: Policy("mine", "", ("forward",)), "'forward' is no region: give a Region('forward')"),
+        (lambda: Policy("mine", "", (Region("attend"), Region("forward"))), "'attend' is a part of 'forward'"),
+        (lambda: Policy("mine", "", (Region("attend"), Region("attend"))), "a region twice: attend, attend"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        make()
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
 # What is computed again
 
 
 def test_selective_policies_match_overloads() -> None:
     kinds = {kind for policy in POLICIES.values() for region in policy.regions for kind in region.keeps}
-    assert kinds <= set(KEPT_OPS)
+    assert kinds <= set(KINDS) == set(KEPT_OPS)
     for ops in KEPT_OPS.values():
         assert ops
         # a packet would match nothing, and say nothing

@@ -51,6 +51,13 @@ def test_syntax(script: Path) -> None:
     assert os.access(script, os.X_OK)
 
 
+@pytest.mark.parametrize("script", SCRIPTS[:3], ids=lambda script: script.name)
+def test_help_is_the_usage(script: Path) -> None:
+    done = bash(f"{script} --help", os.environ["PATH"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"\n  scripts/{script.name}" in done.stdout
+
+
 def test_no_python(tools: Path) -> None:
     line = refusal(bash("scripts/setup", tools))
     assert line.startswith("setup: Python 3.11 or newer is needed and was not found: install one")

@@ -55,7 +55,7 @@ def estimate(
         model: A name in `PRESETS`, or a configuration.
         seq_len: S in tokens; an array of them gives every count as an int64 array of the same shape.
         batch_size: B, the sequences of one rank.
-        policy: What is recomputed.
+        policy: What is recomputed: a name, or under the llama accounting any `Policy`.
         accounting: A key of `ACCOUNTINGS`.
         attention: "flash" or "eager". The workshop's and the paper's blocks have eager attention alone.
         data_parallel: The number of ranks that share the training states. The whole weights that a rank gathers for the
@@ -67,9 +67,10 @@ def estimate(
         OverflowError: A count for an array of sequence lengths does not fit into 64 bits.
     """
     config, policy = get_config(model), get_policy(policy)
-    if (name := "every_N" if policy.every > 1 else policy.name) not in accounting_policies(accounting):
-        have = ", ".join(accounting_policies(accounting))
-        raise InputError(f"the {accounting} accounting has no policy {name!r}: its policies are {have}")
+    have, name = accounting_policies(accounting), "every_N" if policy.every > 1 else policy.name
+    # the llama accounting knows every region, so it has any policy that is made of them
+    if accounting != "llama" and name not in have:
+        raise InputError(f"the {accounting} accounting has no policy {name!r}: its policies are {', '.join(have)}")
     attention = checked_attention(("flash" if accounting == "llama" else "eager") if attention is None else attention)
     if attention == "flash" and accounting != "llama":
         raise InputError(f"the {accounting} accounting has no flash attention: it has eager")

@@ -92,14 +92,14 @@ class Block:
             "attention.probabilities": ((*groups, s), "bfloat16"),
             "attention.output": ((b, c.n_heads, s, c.head_dim) if flash else (*groups, c.head_dim), "bfloat16"),
             "attention.lse": ((b, c.n_heads, s), "float32"),
-            "o_proj": hidden,
+            "o_proj": ((self.tokens, c.hidden_size), "bfloat16"),
             "residual": hidden,
             "norm_2.output": hidden,
             "norm_2.rstd": rows,
             "gate_proj": ((self.tokens, c.ffn_size), "bfloat16"),
             "up_proj": ((self.tokens, c.ffn_size), "bfloat16"),
             "swiglu.product": ((b, s, c.ffn_size), "bfloat16"),
-            "down_proj": hidden,
+            "down_proj": ((self.tokens, c.hidden_size), "bfloat16"),
             "output": hidden,
         }
 

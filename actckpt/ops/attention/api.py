@@ -83,6 +83,9 @@ def flash_attention(
         InputError: The tensors do not fit together or carry a forward-mode derivative, or `impl` cannot run on them.
         RuntimeError: From PyTorch, when the gradient is differentiated again.
     """
+    if not all(isinstance(x, Tensor) for x in (q, k, v)):
+        kinds = ", ".join(type(x).__name__ for x in (q, k, v))
+        raise InputError(f"q, k and v are {kinds}: they must be tensors")
     if not q.is_meta and torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = (x if x.dtype == torch.float64 else x.to(dtype) for x in (q, k, v))

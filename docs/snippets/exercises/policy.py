@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import actckpt
-from actckpt.policy import Policy, Region
+from actckpt import Policy, Region
 
 mine = Policy("mine", "the SwiGLU product alone", (Region("swiglu_and_down"),))
 config = replace(actckpt.PRESETS["llama-3.1-8b"], n_layers=2)
