@@ -16,7 +16,8 @@ from actckpt.policy import REGIONS, Policy, get_policy
 
 M = TypeVar("M", bound=nn.Module)
 
-# A selective policy matches overloads; a bare packet never matches, and says nothing.
+# The ops of each of `actckpt.policy.KINDS`. A selective policy matches overloads; a bare packet never matches, and says
+# nothing.
 KEPT_OPS: dict[str, tuple[Any, ...]] = {
     "linear": (torch.ops.aten.mm.default, torch.ops.aten.addmm.default),
     "flash": (torch.ops.actckpt.flash_attention.default,),
@@ -36,12 +37,11 @@ def apply(model: M, policy: str | Policy) -> M:
         policy: A name in `POLICIES`, `every_N`, or a `Policy`.
 
     Raises:
-        InputError: The policy is unknown, or there is no `LlamaBlock` in the model.
+        InputError: The policy is unknown, or there is no `LlamaBlock` in the model. The model is then as it was.
     """
     policy = get_policy(policy)
-    if not isinstance(model, nn.Module):
-        raise InputError(f"the model is {model!r}: it must be a torch.nn.Module")
-    blocks = [module for module in model.modules() if isinstance(module, LlamaBlock)]
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    blocks = [module for module in modules if isinstance(module, LlamaBlock)]
     if not blocks:
         raise InputError(
             f"{type(model).__name__} has no LlamaBlock in it: apply() checkpoints actckpt's own blocks: "

@@ -33,23 +33,33 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Name an option that there is not, before one that is missing."""
-        for argument in args:
-            if argument in COMMANDS:
-                # what follows is the command's own
-                break
-            option = argument.partition("=")[0]
-            if re.match("--?[a-zA-Z]", option) and option not in self._option_string_actions:
-                raise unknown("option", option, [name for name in self._option_string_actions if name[:2] == "--"])
-        return super().parse_known_args(args, namespace)
-
     def error(self, message: str) -> NoReturn:
         """Raise the message instead of printing a usage."""
         raise InputError(f"{' '.join(message.split())} (try {self.prog} --help)")
 
+    def check_options(self, arguments: Sequence[str]) -> None:
+        """Refuse an option that is unknown: argparse would first speak of one that is missing."""
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        for argument in arguments:
+            option = argument.partition("=")[0]
+            # a number may be negative, and is a value
+            if re.match("--?[a-z]", option, re.IGNORECASE) and option not in self._option_string_actions:
+                self.error(str(unknown("option", option, known)))
 
-def make_parser() -> argparse.ArgumentParser:
+
+class CommandParser(Parser):
+    """The parser of one command, to which the rest of the line belongs."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and leave nothing to the parser above, which would name its own help."""
+        self.check_options(args)
+        namespace, extra = super().parse_known_args(args, namespace)
+        if extra:
+            self.error(f"unexpected {' '.join(map(repr, extra))}: {self.prog} takes options alone")
+        return namespace, extra
+
+
+def make_parser() -> Parser:
     """The parser of the whole command line; the site's reference page is made from it too."""
     parser = Parser(
         prog="actckpt",
@@ -57,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="for example: actckpt estimate --model llama-3.1-8b --seq-len 16384 --policy ffn",
     )
     parser.add_argument("--version", action="version", version=f"actckpt {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=CommandParser)
 
     estimated = commands.add_parser("estimate", help="one training step by the closed form")
     _add_step_options(estimated)
@@ -83,7 +93,7 @@ def _add_step_options(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default="none",
         metavar="P",
-        help="a policy that `actckpt policies` lists, or every_N (default: none)",
+        help="a policy that `actckpt policies` lists, or every_N for any N of at least 2 (default: none)",
     )
     parser.add_argument(
         "--attention", metavar="|".join(ATTENTIONS), help="default: flash; eager where the accounting has no other"
@@ -95,7 +105,7 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number: give one of at least 1") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number: give one, of at least 1, in digits") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS)
-    return make_parser().parse_args(arguments)
+    parser = make_parser()
+    parser.check_options(arguments[:1])
+    return parser.parse_args(arguments)
 
 
 def _answer(options: argparse.Namespace) -> str:

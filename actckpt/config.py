@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 from actckpt.errors import InputError, unknown
 
@@ -23,9 +23,8 @@ class RopeScaling:
     original_max_position: int
 
 
-@runtime_checkable
-class HfConfig(Protocol):
-    """A configuration of Hugging Face's transformers."""
+class HasToDict(Protocol):
+    """A configuration object that writes itself as a mapping, as transformers' `PretrainedConfig` does."""
 
     def to_dict(self) -> dict[str, Any]:
         """The content of its config.json."""
@@ -59,7 +58,7 @@ class ModelConfig:
         sliding_window: The number of keys that a query sees at most, or None for all. Longer sequences are refused.
 
     Raises:
-        InputError: A size is not a positive whole number, or the heads do not divide.
+        InputError: A size is not a positive whole number, the heads do not divide, or another value cannot be used.
     """
 
     name: str
@@ -89,7 +88,7 @@ class ModelConfig:
             if value > limit:
                 raise InputError(f"{self.name}: {size} is {value}: it must be at most {limit}")
         if self.block not in ("llama", "gpt"):
-            raise unknown("block", str(self.block), ("llama", "gpt"))
+            raise InputError(f"{self.name}: block is {self.block!r}: it must be 'llama' or 'gpt'")
         for number in ("rope_theta", "norm_eps"):
             _positive_number(self.name, vars(self), number)
         if self.n_heads % self.n_kv_heads:
@@ -143,7 +142,7 @@ class ModelConfig:
             )
 
     @classmethod
-    def from_hf(cls, source: str | os.PathLike[str] | Mapping[str, Any] | HfConfig) -> ModelConfig:
+    def from_hf(cls, source: str | os.PathLike[str] | Mapping[str, Any] | HasToDict) -> ModelConfig:
         """The sizes that a Hugging Face `config.json` states.
 
         Args:
@@ -153,7 +152,9 @@ class ModelConfig:
         Raises:
             InputError: The file cannot be read, lacks a size, or describes what this package does not model.
         """
-        if isinstance(source, HfConfig):
+        if not isinstance(source, str | os.PathLike | Mapping):
+            if not hasattr(source, "to_dict"):
+                raise InputError(f"the config.json is {source!r}: give a file, a folder with one, or its content")
             source = source.to_dict()
         if isinstance(source, Mapping):
             return _from_mapping(source, str(source.get("_name_or_path") or source.get("model_type", "model")))

@@ -12,7 +12,7 @@ class InputError(ValueError):
 
 def unknown(kind: str, value: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a registry: the nearest names first, then all of them."""
-    names = list(known)
+    names = {name.lower(): name for name in known}
     near = get_close_matches(value.lower(), names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {kind} {value!r}: {hint}known are {', '.join(names)}")
+    hint = f"did you mean {names[near[0]]!r}? " if near else ""
+    return InputError(f"unknown {kind} {value!r}: {hint}known are {', '.join(names.values())}")

@@ -7,6 +7,7 @@ A policy is data. The closed form reads it to know what is saved, `apply` reads 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actckpt.errors import InputError, unknown
@@ -22,8 +23,9 @@ REGIONS: dict[str, str | None] = {
     "gate_and_up": "residual",
     "swiglu_and_down": None,
 }
-# The region that each one lies in.
-_WITHIN = {
+
+# the region around each; "forward" is the whole block
+_AROUND = {
     "attention_half": "forward",
     "attend": "attention_half",
     "core_attention": "attend",
@@ -32,9 +34,8 @@ _WITHIN = {
     "swiglu_and_down": "ffn_half",
 }
 
+# What a region can keep: projections, the attention op, and the two matmuls of eager attention.
 KINDS = ("linear", "flash", "scores", "values")
-"""The kinds of op that a region can keep: "flash" is the attention op, "scores" and "values" are the two matmuls of
-eager attention."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ class Region:
 
     Attributes:
         name: A key of `REGIONS`: the method of the block that is checkpointed.
-        keeps: Of `KINDS`. Empty for a plain checkpoint.
+        keeps: Kinds of op: "linear", "flash" (the attention op), "scores" and "values" (the two matmuls of eager
+            attention). Empty for a plain checkpoint.
 
     Raises:
-        InputError: The region or a kind of op is unknown, or what the region ends with would be kept twice.
+        InputError: The name, or a kind of op, is unknown, or what the region ends with would be kept twice.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Region:
     def __post_init__(self) -> None:
         if self.name not in REGIONS:
             raise unknown("region", str(self.name), REGIONS)
+        if not isinstance(self.keeps, tuple):
+            raise InputError(f"region {self.name!r} keeps {self.keeps!r}: it must be a tuple, such as ('linear',)")
         for kind in self.keeps:
             if kind not in KINDS:
                 raise unknown("kind of op", str(kind), KINDS)
@@ -77,7 +81,7 @@ class Policy:
         strategy: The workshop's letter for it, or "".
 
     Raises:
-        InputError: What should be a region is none, or two regions overlap.
+        InputError: The regions are no tuple of `Region`s, or overlap, or `every` is no whole number of at least 1.
     """
 
     name: str
@@ -87,17 +91,16 @@ class Policy:
     strategy: str = ""
 
     def __post_init__(self) -> None:
-        for region in self.regions:
-            if not isinstance(region, Region):
-                raise InputError(f"policy {self.name!r}: {region!r} is no region: give a Region({region!r})")
+        if not isinstance(self.regions, tuple) or not all(isinstance(region, Region) for region in self.regions):
+            raise InputError(
+                f"policy {self.name!r}: regions is {self.regions!r}: it must be a tuple, such as (Region('ffn_half'),)"
+            )
         names = [region.name for region in self.regions]
-        for name in names:
-            around = name
-            while around := _WITHIN.get(around, ""):
-                if around in names:
-                    raise InputError(f"policy {self.name!r}: {name!r} is a part of {around!r}: give one of the two")
-        if len(set(names)) < len(names):
-            raise InputError(f"policy {self.name!r} has a region twice: {', '.join(names)}")
+        # apart, each counts itself and no other
+        if sum(names.count(outer) for name in names for outer in _outwards(name)) > len(names):
+            raise InputError(f"policy {self.name!r}: the regions {', '.join(names)} overlap: leave the inner ones out")
+        if not isinstance(self.every, int) or self.every < 1:
+            raise InputError(f"policy {self.name!r}: every is {self.every!r}: it must be a whole number of at least 1")
 
     def checkpoints(self, layer: int) -> bool:
         """Whether block number `layer` (from 0) is checkpointed: the last of every `every` blocks."""
@@ -112,6 +115,13 @@ class Policy:
         if tensor in {REGIONS[region.name] for region in self.regions}:
             return "checkpoint"
         return _COMPONENTS.get(tensor.split(".")[0], "other")
+
+
+def _outwards(region: str | None) -> Iterator[str]:
+    """A region and, from the inside out, those around it."""
+    while region:
+        yield region
+        region = _AROUND.get(region)
 
 
 _COMPONENTS = {
@@ -172,7 +182,7 @@ def get_policy(policy: str | Policy) -> Policy:
     """The policy of that name; `every_N` for any N of at least 2. A `Policy` is handed back as it is.
 
     Raises:
-        InputError: The name is unknown.
+        InputError: The name is unknown, or its N is below 2.
     """
     if isinstance(policy, Policy):
         return policy
@@ -180,10 +190,12 @@ def get_policy(policy: str | Policy) -> Policy:
         raise InputError(f"the policy is {policy!r}: it must be a name or a Policy")
     if policy in POLICIES:
         return POLICIES[policy]
-    every = re.fullmatch(r"every_([1-9]\d{0,8})", policy)
+    every = re.fullmatch(r"every_(0|[1-9]\d{0,8})", policy)
     if not every:
         raise unknown("policy", policy, [*POLICIES, "every_N"])
     n = int(every[1])
-    if n < 2:
+    if n == 0:
+        raise InputError(f"policy {policy!r}: N must be at least 2")
+    if n == 1:
         raise InputError(f"policy {policy!r} checkpoints every block: its name is 'full'")
     return Policy(policy, f"the whole block, in one block of every {n}", _FULL, every=n)

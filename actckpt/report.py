@@ -14,12 +14,12 @@ from actckpt.step import Step
 
 
 def size(count: Any) -> str:
-    """A number of bytes in the unit that suits it, with the digits that are worth reading."""
-    if count >= GIB:
-        return f"{count / GIB:,.3f} GiB" if count < 10 * GIB else f"{count / GIB:,.1f} GiB"
-    if count >= 2**20:
-        return f"{count / 2**20:,.1f} MiB"
-    return f"{count / 2**10:,.1f} KiB" if count else "0"
+    """A number of bytes in the unit that suits it, with three digits or all those before the point."""
+    for unit, unit_bytes in (("GiB", GIB), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= unit_bytes:
+            digits = 2 if count < 10 * unit_bytes else 1 if count < 100 * unit_bytes else 0
+            return f"{count / unit_bytes:,.{digits}f} {unit}"
+    return f"{count:,} bytes"
 
 
 def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
@@ -38,14 +38,17 @@ def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
 def step_table(step: Step) -> str:
     """A step: the terms of a block, the sums, what else is in memory, the FLOPs, and where it fits."""
     n_layers = len(step.layers)
-    n_checkpointed = sum(map(step.policy.checkpoints, range(n_layers)))
-    partly = f", of which {n_checkpointed} are checkpointed," if step.policy.every > 1 else ""
+    partly = ""
+    if step.policy.every > 1:
+        n = sum(map(step.policy.checkpoints, range(n_layers)))
+        are = f"of which {n} {'is' if n == 1 else 'are'} checkpointed" if n else "none of which is checkpointed"
+        partly = f", {are},"
     terms = [
-        (term.name, term.component, " × ".join(f"{size:,}" for size in term.shape), term.dtype, size(term.bytes))
+        (term.name, term.component, " × ".join(f"{n:,}" for n in term.shape), term.dtype, size(term.bytes))
         for term in step.block
     ]
     components = [
-        (component, size(kept), f"{kept / step.total_bytes:.1%}") for component, kept in step.by_component().items()
+        (component, size(count), f"{count / step.total_bytes:.1%}") for component, count in step.by_component().items()
     ]
     working = step.working_bytes - step.total_bytes - step.head.ledger.bytes
     memory = [
@@ -85,7 +88,7 @@ def step_table(step: Step) -> str:
 def _fit(accelerator: Accelerator, peak_bytes: int) -> tuple[str, ...]:
     spare = accelerator.memory_bytes - peak_bytes
     verdict, rest = ("fits", "to spare") if spare >= 0 else ("does not fit", "too much")
-    return accelerator.label, verdict, f"{abs(spare) / GIB:,.1f} GiB", rest
+    return accelerator.label, verdict, size(abs(spare)), rest
 
 
 def model_rows() -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import actckpt
-from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, PRESETS, estimate
+from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, PRESETS, estimate, report
 from actckpt.cli import main
 from actckpt.formulas import accounting_policies
 
@@ -162,6 +162,57 @@ def test_the_lists_name_everything(command: str, names: dict[str, Any], capsys: 
         assert name in table or entry.label in table
 
 
+@pytest.mark.parametrize("command", ["estimate", "measure"])
+def test_help_names_every_n(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "every_N" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("full", "All 16 blocks keep"),
+        ("every_3", "All 16 blocks, of which 5 are checkpointed, keep"),
+        ("every_9", "All 16 blocks, of which 1 is checkpointed, keep"),
+        ("every_17", "All 16 blocks, none of which is checkpointed, keep"),
+    ],
+)
+def test_a_person_reads_how_many_blocks_are_checkpointed(
+    policy: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in run("estimate", *MEASURE[1:], "--policy", policy, capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("count", "read"),
+    [
+        (0, "0 bytes"),
+        (4, "4 bytes"),
+        (1023, "1,023 bytes"),
+        (1024, "1.00 KiB"),
+        (16 * 1024, "16.0 KiB"),
+        (1536 * 1024, "1.50 MiB"),
+        (1000 * 2**20, "1,000 MiB"),
+        (2**30, "1.00 GiB"),
+        (235 * 2**30 // 10, "23.5 GiB"),
+        (2696 * 2**30, "2,696 GiB"),
+    ],
+)
+def test_a_size_is_read_in_the_unit_that_suits_it(count: int, read: str) -> None:
+    assert report.size(count) == read
+
+
+def test_a_tiny_model_is_not_all_zeros(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(HF))
+    out = run("estimate", "--hf-config", str(tmp_path), "--seq-len", "32", capsys=capsys)
+    assert not re.search(r"(?<![\d.])0(\.0+)? [GMK]iB", out)
+    assert re.search(r"^  norm_1\.rstd .* 128 bytes$", out, re.M)
+    # flush right
+    terms = out.split("One block keeps")[1].split("\n\n")[0].splitlines()[1:]
+    assert len({len(line) for line in terms}) == 1
+
+
 @pytest.mark.parametrize("program", [["-m", "actckpt"]])
 def test_python_m_actckpt_is_the_command_line(program: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     done = subprocess.run([sys.executable, *program, *ESTIMATE, "--json"], capture_output=True, text=True, check=True)
@@ -197,7 +248,7 @@ def test_python_m_actckpt_is_the_command_line(program: list[str], capsys: pytest
         ([*ESTIMATE[:-1], ""], ("''", "whole number")),
         ([*ESTIMATE[:-1], "1\n2"], ("whole number",)),
         ([*ESTIMATE, "--batch-size", "0"], ("batch_size is 0", "at least 1")),
-        ([*ESTIMATE, "--batch-size", "two"], ("'two'", "whole number")),
+        ([*ESTIMATE, "--batch-size", "two"], ("--batch-size", "'two'", "whole number", "at least 1")),
         ([*ESTIMATE, "--accounting", "workshop", "--policy", "full"], ("workshop", "'full'", "none, attention")),
         ([*ESTIMATE, "--accounting", "paper", "--policy", "pointwise"], ("paper", "'pointwise'", "core_attention")),
         ([*ESTIMATE, "--accounting", "workshop", "--attention", "flash"], ("workshop", "flash", "eager")),
@@ -212,13 +263,18 @@ def test_python_m_actckpt_is_the_command_line(program: list[str], capsys: pytest
         (["estimate", "--hf-config", "", "--seq-len", "8"], ("config.json", "empty")),
         (["estimate", "--hf-config", "a" * 300, "--seq-len", "8"], ("cannot read", "too long")),
         ([*ESTIMATE, "--policy", "every_" + "9" * 5000], ("unknown policy", "every_N")),
-        ([*ESTIMATE, "--jsn"], ("unknown option '--jsn'", "did you mean '--json'?")),
-        ([*ESTIMATE, "a\nb"], ("unrecognized arguments: a b",)),
-        (["estimate", "--model", "llama-3.1-8b", "--seqlen=10"], ("unknown option '--seqlen'", "'--seq-len'?")),
-        (["--bogus"], ("unknown option '--bogus'", "--version")),
-        (["-v"], ("unknown option '-v'",)),
-        ([*ESTIMATE, "--batch-size", "two"], ("--batch-size", "'two' is no whole number: give one of at least 1")),
-        ([*ESTIMATE, "--policy", "FFN"], ("unknown policy 'FFN'", "did you mean 'ffn'?")),
+        ([*ESTIMATE, "--jsn", "a\nb"], ("'--jsn'", "'--json'", "actckpt estimate --help")),
+        ([*ESTIMATE, "--js\non"], ("unknown option", "'--json'")),
+        # what is mistyped comes before what is missing
+        (["--bogus"], ("unknown option '--bogus'", "--version", "(try actckpt --help)")),
+        (["--bogus", "estimate"], ("unknown option '--bogus'", "--version")),
+        (["estimate", "--model", "llama-3.1-8b", "--seqlen", "10"], ("'--seqlen'", "'--seq-len'", "estimate --help")),
+        (["estimate", "--model", "llama-3.1-8b", "--seqlen=10"], ("'--seqlen'", "'--seq-len'")),
+        (["estimate", "-s", "10"], ("unknown option '-s'", "--seq-len")),
+        ([*ESTIMATE, "extra"], ("unexpected 'extra'", "(try actckpt estimate --help)")),
+        (["models", "a\nb"], ("unexpected 'a\\nb'", "(try actckpt models --help)")),
+        ([*ESTIMATE, "--policy", "FFN"], ("'FFN'", "did you mean 'ffn'")),
+        ([*ESTIMATE, "--policy", "every_0"], ("'every_0'", "at least 2")),
         ([*ESTIMATE, "--pol", "full"], ("--pol",)),
     ],
 )

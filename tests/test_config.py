@@ -1,6 +1,7 @@
 """What a config.json of Hugging Face becomes, and what is refused by name."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,24 @@ def test_what_transformers_writes_is_read(
     assert (config.norm_eps, config.tied_embeddings, config.block) == (3e-6, True, "llama")
     assert config.name == tmp_path.name
     assert not written(make(**SIZES, tie_word_embeddings=False), tmp_path).tied_embeddings
+
+
+@pytest.mark.parametrize("make", [LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config])
+def test_a_configuration_of_transformers_is_read_as_the_file_that_it_writes(make: Any, tmp_path: Path) -> None:
+    config = make(**SIZES, rms_norm_eps=3e-6)
+    assert replace(ModelConfig.from_hf(config), name=tmp_path.name) == written(config, tmp_path)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA), encoding="utf-8-sig")
+    assert sizes(ModelConfig.from_hf(file)) == sizes(ModelConfig.from_hf(LLAMA))
+
+
+@pytest.mark.parametrize("source", [None, 3, ["config.json"]])
+def test_what_is_no_configuration_is_refused(source: Any) -> None:
+    with pytest.raises(InputError, match=re.escape(f"the config.json is {source!r}: give a file")):
+        ModelConfig.from_hf(source)
 
 
 def test_another_key_for_a_size_would_be_noticed(tmp_path: Path) -> None:
@@ -241,30 +260,6 @@ def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None
         assert "\n" not in str(refusal.value)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_config(tmp_path: Path) -> None:
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(LLAMA), encoding="utf-8-sig")
-    assert replace(ModelConfig.from_hf(file), name="") == replace(ModelConfig.from_hf(LLAMA), name="")
-
-
-def test_a_configuration_of_transformers_is_its_content() -> None:
-    config = LlamaConfig(hidden_size=64, num_attention_heads=4, num_hidden_layers=2, intermediate_size=96)
-    assert ModelConfig.from_hf(config) == ModelConfig.from_hf(config.to_dict())
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"block": "moe"}, "unknown block 'moe': known are llama, gpt"),
-        ({"norm_eps": "a"}, "norm_eps is 'a': it must be a positive number"),
-        ({"rope_theta": -1}, "rope_theta is -1: it must be a positive number"),
-    ],
-)
-def test_a_configuration_that_makes_no_sense_is_refused(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        replace(PRESETS["llama-3.1-8b"], **changed)
-
-
 @pytest.mark.parametrize(
     ("size", "value"),
     [
@@ -280,3 +275,20 @@ def test_a_configuration_that_makes_no_sense_is_refused(changed: dict[str, Any],
 def test_a_configuration_with_a_wrong_size_is_refused(size: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"{size} is {value!r}: it must be a whole number of at least 1"):
         replace(PRESETS["llama-3.1-8b"], **{size: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "right"),
+    [
+        ("block", "moe", "it must be 'llama' or 'gpt'"),
+        ("block", None, "it must be 'llama' or 'gpt'"),
+        *(
+            (field, value, "it must be a positive number")
+            for field in ("norm_eps", "rope_theta")
+            for value in ("a", -1, 0)
+        ),
+    ],
+)
+def test_a_configuration_with_another_wrong_value_is_refused(field: str, value: Any, right: str) -> None:
+    with pytest.raises(InputError, match=f"^llama-3.1-8b: {field} is {value!r}: {right}$"):
+        replace(PRESETS["llama-3.1-8b"], **{field: value})

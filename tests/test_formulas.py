@@ -12,6 +12,7 @@ import actckpt
 from actckpt import ACCOUNTINGS, POLICIES, PRESETS, FlopRules, InputError, ModelConfig, Step, Term, estimate
 from actckpt.formulas import accounting_policies, gpt, llama
 from actckpt.formulas.flops import linear_flops, visible_pairs, workshop_overheads
+from actckpt.policy import Policy, Region
 
 GIB = 2**30
 LLAMA_8B = PRESETS["llama-3.1-8b"]
@@ -454,7 +455,7 @@ def test_a_count_beyond_64_bits_is_exact_for_one_length() -> None:
         ({"model": "llama-3.1-8"}, "unknown model 'llama-3.1-8': did you mean 'llama-3.1-8b'"),
         ({"policy": "ful"}, "unknown policy 'ful': did you mean 'full'"),
         ({"policy": "every_1"}, "its name is 'full'"),
-        ({"policy": "every_0"}, "unknown policy 'every_0'"),
+        ({"policy": "every_0"}, "policy 'every_0': N must be at least 2"),
         ({"accounting": "gpt"}, "unknown accounting 'gpt': known are workshop, paper, llama"),
         ({"attention": "flsh"}, "unknown attention 'flsh': did you mean 'flash'"),
         ({"seq_len": 0}, "seq_len is 0: it must be at least 1"),
@@ -473,6 +474,8 @@ def test_a_count_beyond_64_bits_is_exact_for_one_length() -> None:
         ),
         ({"accounting": "workshop", "policy": "every_2"}, "the workshop accounting has no policy"),
         ({"accounting": "paper", "policy": "pointwise"}, "the paper accounting has no policy 'pointwise'"),
+        # another one of that name
+        ({"accounting": "paper", "policy": Policy("full", "", (Region("ffn_half"),))}, "the paper accounting has no"),
         ({"accounting": "paper", "attention": "flash"}, "the paper accounting has no flash attention: it has eager"),
         ({"model": "gpt-22b"}, "take the paper accounting, or a Llama model"),
     ],

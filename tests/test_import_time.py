@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import actckpt
-
 ROOT = Path(__file__).parents[1]
 HEAVY = {"plotly", "torch", "transformers", "triton"}
 LIMIT_S = 0.15
@@ -71,23 +69,6 @@ def test_a_heavy_import_is_caught(tmp_path: Path, code: str, message: str) -> No
         init.write(f"\n{code}\n")
     with pytest.raises(AssertionError, match=message):
         check_import(tmp_path, tmp_path)
-
-
-def test_help_needs_no_torch(tmp_path: Path) -> None:
-    code = """
-import importlib.util as util
-found = util.find_spec
-util.find_spec = lambda name, *rest: None if name == "torch" else found(name, *rest)
-import actckpt
-assert "apply" not in dir(actckpt) and "estimate" in dir(actckpt)
-help(actckpt)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    assert b"class ModelConfig" in done.stdout
-    assert "apply" in dir(actckpt)
 
 
 def test_formulas_and_command_line_stay_light(tmp_path: Path) -> None:

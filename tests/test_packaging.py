@@ -102,6 +102,18 @@ def test_measure_without_torch_says_what_is_missing(clean_environment: Path, tmp
     assert "torch" in printed.stderr
 
 
+def test_help_without_torch_shows_what_works_without_it(clean_environment: Path, tmp_path: Path) -> None:
+    code = "import actckpt; help(actckpt); print(dir(actckpt))"
+    shown = run([clean_environment / "python", "-c", code], tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "estimate(model" in shown.stdout
+    assert "needs PyTorch" not in shown.stdout
+    names = shown.stdout.splitlines()[-1]
+    assert "'estimate'" in names
+    assert "'measure'" not in names
+    assert "'measure'" in run([sys.executable, "-c", code], ROOT).stdout.splitlines()[-1]
+
+
 def pins() -> dict[str, Version]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
@@ -189,3 +201,5 @@ def test_readme_maps_the_repository() -> None:
         mapped.add(name)
     assert {name for name in mapped if not (ROOT / name).exists()} == set()
     assert {f"actckpt/{path.name}" for path in (ROOT / "actckpt").glob("*.py")} - mapped == set()
+    scripts = {f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if path.name != "__pycache__"}
+    assert scripts - {name.rstrip("/") for name in mapped} == set()

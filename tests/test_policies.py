@@ -4,8 +4,9 @@ import copy
 import io
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from actckpt import POLICIES, InputError, Llama, LlamaBlock, ModelConfig, apply
+from actckpt import POLICIES, InputError, Llama, LlamaBlock, ModelConfig, Policy, Region, apply
 from actckpt.checkpointing import KEPT_OPS
-from actckpt.policy import KINDS, REGIONS, Policy, Region, get_policy
+from actckpt.policy import KINDS, REGIONS, get_policy
 
 CONFIG = ModelConfig("tiny", 24, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=4, ffn_size=40, vocab_size=31)
 TOKENS = torch.tensor([[1, 5, 2, 30, 7, 0, 9], [4, 4, 8, 16, 3, 2, 1]])
@@ -259,12 +260,16 @@ def test_a_block_alone_can_be_checkpointed() -> None:
     [
         (nn.Linear(2, 2), "full", "Linear has no LlamaBlock in it: apply() checkpoints actckpt's own blocks"),
         (nn.Linear(2, 2), "none", "Linear has no LlamaBlock in it"),
+        (nn.Linear(2, 2), "full", "build the model with actckpt.Llama"),
+        ("llama-3.1-8b", "full", "str has no LlamaBlock in it"),
+        (None, "full", "NoneType has no LlamaBlock in it"),
         (LlamaBlock(CONFIG), "ful", "unknown policy 'ful': did you mean 'full'?"),
+        (LlamaBlock(CONFIG), "FFN", "unknown policy 'FFN': did you mean 'ffn'?"),
         (LlamaBlock(CONFIG), "every_1", "its name is 'full'"),
-        ("a model", "full", "the model is 'a model': it must be a torch.nn.Module"),
+        (LlamaBlock(CONFIG), "every_0", "policy 'every_0': N must be at least 2"),
     ],
 )
-def test_what_cannot_be_applied_is_refused(model: nn.Module, policy: str, message: str) -> None:
+def test_what_cannot_be_applied_is_refused(model: Any, policy: str, message: str) -> None:
     with pytest.raises(InputError) as refusal:
         apply(model, policy)
     assert message in str(refusal.value)
@@ -272,29 +277,85 @@ def test_what_cannot_be_applied_is_refused(model: nn.Module, policy: str, messag
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("region", "message"),
     [
-        (lambda: Region("ffn"), "unknown region 'ffn': known are forward, "),
-        (lambda: Region("forward", ("flsh",)), "unknown kind of op 'flsh': did you mean 'flash'?"),
-        (lambda: Region("attend", ("values",)), "region 'attend' ends with 'values', whose output is kept anyway"),
-        (lambda: Policy("mine", "", ("forward",)), "'forward' is no region: give a Region('forward')"),
-        (lambda: Policy("mine", "", (Region("attend"), Region("forward"))), "'attend' is a part of 'forward'"),
-        (lambda: Policy("mine", "", (Region("attend"), Region("attend"))), "a region twice: attend, attend"),
+        ({"name": "ffn"}, "unknown region 'ffn': known are forward, attention_half"),
+        ({"name": "FFN_half"}, "unknown region 'FFN_half': did you mean 'ffn_half'? known are forward"),
+        ({"name": 3}, "unknown region '3': known are forward"),
+        ({"name": "forward", "keeps": ("flsh",)}, "unknown kind of op 'flsh': did you mean 'flash'? known are linear"),
+        ({"name": "attend", "keeps": ("values",)}, "region 'attend' ends with 'values', whose output is kept anyway"),
+        ({"name": "forward", "keeps": "flash"}, "region 'forward' keeps 'flash': it must be a tuple"),
+        ({"name": "forward", "keeps": ["flash"]}, "region 'forward' keeps ['flash']: it must be a tuple"),
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(make: Callable[[], Any], message: str) -> None:
+def test_a_region_that_is_none_is_refused_when_it_is_made(region: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as refusal:
-        make()
+        Region(**region)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"regions": ("forward",)}, "policy 'mine': regions is ('forward',): it must be a tuple, such as (Region("),
+        ({"regions": Region("forward")}, "it must be a tuple"),
+        ({"regions": [Region("forward")]}, "it must be a tuple"),
+        ({"regions": None}, "policy 'mine': regions is None"),
+        ({"regions": (Region("ffn_half"), Region("forward"))}, "the regions ffn_half, forward overlap"),
+        ({"regions": (Region("forward"), Region("core_attention"))}, "the regions forward, core_attention overlap"),
+        ({"regions": (Region("attend"), Region("attend"))}, "the regions attend, attend overlap"),
+        ({"every": 0}, "policy 'mine': every is 0: it must be a whole number of at least 1"),
+        ({"every": "2"}, "policy 'mine': every is '2'"),
+    ],
+)
+def test_a_policy_that_cannot_be_applied_is_refused_when_it_is_made(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        Policy("mine", "what I say", **{"regions": (Region("ffn_half"),), **wrong})
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def runs_inside(region: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The regions that a block runs through when it runs `region`, itself among them."""
+    block, ran = LlamaBlock(CONFIG), set()
+
+    def watch(name: str, run: Any) -> None:
+        monkeypatch.setattr(block, name, lambda *args: ran.add(name) or run(*args))
+
+    for name in REGIONS:
+        watch(name, getattr(block, name))
+    q, kv, gate = torch.randn(1, 6, 3, 4), torch.randn(1, 2, 3, 4), torch.randn(1, 3, 40)
+    arguments = {"core_attention": (q, kv, kv), "swiglu_and_down": (gate, gate)}
+    getattr(block, region)(*arguments.get(region, (torch.randn(1, 3, 24),)))
+    return ran
+
+
+def test_regions_overlap_where_one_runs_inside_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = {region: runs_inside(region, monkeypatch) for region in REGIONS}
+    for one, other in product(REGIONS, REGIONS):
+        regions = (Region(one), Region(other))
+        if one in inside[other] or other in inside[one]:
+            with pytest.raises(InputError, match=f"the regions {one}, {other} overlap"):
+                Policy("mine", "what I say", regions)
+        else:
+            assert Policy("mine", "what I say", regions).regions == regions
+
+
+def test_a_refused_policy_leaves_the_model_as_it_was() -> None:
+    model = apply(build(), "ffn")
+    before = [dict(vars(block)) for block in model.layers]
+    for wrong in ("fnn", "every_0", Region("forward"), None):
+        with pytest.raises(InputError):
+            apply(model, wrong)
+    assert [dict(vars(block)) for block in model.layers] == before
 
 
 # What is computed again
 
 
 def test_selective_policies_match_overloads() -> None:
-    kinds = {kind for policy in POLICIES.values() for region in policy.regions for kind in region.keeps}
-    assert kinds <= set(KINDS) == set(KEPT_OPS)
+    assert set(KEPT_OPS) == set(KINDS)
     for ops in KEPT_OPS.values():
         assert ops
         # a packet would match nothing, and say nothing

@@ -69,7 +69,7 @@ def estimate(
     config, policy = get_config(model), get_policy(policy)
     have, name = accounting_policies(accounting), "every_N" if policy.every > 1 else policy.name
     # the llama accounting knows every region, so it has any policy that is made of them
-    if accounting != "llama" and name not in have:
+    if accounting != "llama" and (name not in have or get_policy(policy.name) != policy):
         raise InputError(f"the {accounting} accounting has no policy {name!r}: its policies are {', '.join(have)}")
     attention = checked_attention(("flash" if accounting == "llama" else "eager") if attention is None else attention)
     if attention == "flash" and accounting != "llama":
