@@ -5,13 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from actckpt import PRESETS, FlopRules, Step, estimate
 from actckpt.figures.cost import overheads_over_seq_len
 from actckpt.formulas.flops import gpt_forward_flops, linear_flops, step_flops, workshop_overheads
 from actckpt.formulas.llama import Block
 from pages import figure, text
+from pages.numbers import LENGTHS
 from pages.published import PUBLISHED, korthikanti_full_overhead, korthikanti_selective_overhead
 
 MODEL = "llama-3.1-8b"
@@ -21,7 +20,6 @@ EXAMPLE = (100, 300)
 STRATEGIES = {"none": "nothing", "attention": "attention", "ffn": "FFN", "both": "both"}
 # S / H in the workshop's two cases, where S ≪ H counts as nothing, and in two more
 CASES = {"S ≪ H": 0, "S = H": 1, "S = 2H": 2, "S = 4H": 4}
-LENGTHS = 2 ** np.arange(10, 18)
 
 
 def coefficients(half: str) -> tuple[int, int]:
