@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
-from triton._C.libtriton import ir, nvidia, passes
+from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
-from triton.backends.nvidia.compiler import get_ptx_version_from_options
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import JITFunction
 
@@ -88,21 +87,6 @@ class Compilation:
     def key(self) -> str:
         """The kernel's IR, in which the two 16-bit types are one: it is equal for kernels that differ in no more."""
         return str(self.module).replace("bf16", "f16")
-
-    def allocate(self) -> Memory:
-        """Lower the kernel to tiles, layouts and pipelined loops for the architecture, and lay out its memory."""
-        self._run("ttgir")
-        manager = ir.pass_manager(self.context)
-        # as the next stage begins
-        passes.ttgpuir.add_combine_tensor_select_and_if(manager)
-        passes.ttgpuir.add_allocate_warp_groups(manager)
-        passes.convert.add_scf_to_cf(manager)
-        passes.gluon.add_inliner(manager)
-        ptx_version = get_ptx_version_from_options(self.options, self.architecture)
-        nvidia.passes.ttgpuir.add_allocate_shared_memory_nv(manager, self.architecture, ptx_version)
-        nvidia.passes.ttnvgpuir.add_allocate_tensor_memory(manager)
-        manager.run(self.module, "allocate")
-        return Memory(self.module.get_int_attr("ttg.shared"), self.module.get_int_attr("ttg.tensor_memory_size") or 0)
 
     def build(self) -> Memory:
         """Compile the kernel to machine code."""
