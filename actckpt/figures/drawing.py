@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def broadcast(counts: Any, lengths: Sequence[int]) -> list[Any]:
 
 
 def line(name: str, color: str, x: Sequence[int], y: Sequence[float], label: str = "middle right") -> go.Scatter:
-    """A line over the lengths; its label stands at its end, so that no legend has to be matched to it."""
+    """A line, over the lengths or over steps; its label stands at its end, so that no legend has to be matched to it."""
     return go.Scatter(
         name=name,
         meta=color,
@@ -46,6 +46,27 @@ def line(name: str, color: str, x: Sequence[int], y: Sequence[float], label: str
         cliponaxis=False,
         hovertemplate="%{x:,} tokens: %{y:,.4~g}<extra>%{fullData.name}</extra>",
     )
+
+
+def component_bars(names: Sequence[str], sizes: Mapping[str, Sequence[float]]) -> list[go.Bar]:
+    """Bars down the side, a part for each component: its sizes, one for each name."""
+    return [
+        go.Bar(
+            name=LABELS[component],
+            meta=component,
+            y=list(names),
+            x=list(x),
+            orientation="h",
+            marker={"color": COLORS[component], "pattern": {"shape": PATTERNS[component]}},
+        )
+        for component, x in sizes.items()
+    ]
+
+
+def legend_above(figure: go.Figure, barmode: str) -> None:
+    """Bars that are told apart by a legend above them."""
+    legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"}
+    figure.update_layout(barmode=barmode, showlegend=True, legend=legend)
 
 
 def layout(message: str, x: str, y: str) -> go.Layout:

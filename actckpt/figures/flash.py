@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
-from actckpt.figures.drawing import COLORS, LENGTHS, layout, line, logarithmic_lengths, names_down_the_side
+from actckpt.figures.drawing import (
+    COLORS,
+    LENGTHS,
+    layout,
+    legend_above,
+    line,
+    logarithmic_lengths,
+    names_down_the_side,
+)
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Shape, Tiles
 from actckpt.hardware import ACCELERATORS, GB
@@ -73,13 +81,8 @@ def attention_bounds(model: str | ModelConfig, seq_len: int, accelerator: str, t
             "",
         ),
     )
-    figure.update_layout(
-        barmode="group",
-        showlegend=True,
-        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
-        margin={"l": 140, "r": 20, "t": 40, "b": 50},
-        height=380,
-    )
+    legend_above(figure, "group")
+    figure.update_layout(margin={"l": 140, "r": 20, "t": 40, "b": 50}, height=380)
     names_down_the_side(figure)
     return figure
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from actckpt.figures.drawing import COLORS, LABELS, PATTERNS, layout, names_down_the_side
+from actckpt.figures.drawing import COLORS, component_bars, layout, legend_above, line, names_down_the_side
 from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
 
@@ -36,22 +36,9 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> go.Figure:
     traces = []
     for values, names in curves.items():
         label = f"all {len(names)} policies" if len(curves) == 1 else ", ".join(names)
-        traces.append(
-            go.Scatter(
-                name=label,
-                meta="ink",
-                x=list(range(1, len(values) + 1)),
-                y=list(values),
-                mode="lines+markers+text",
-                text=["" for _ in values[:-1]] + [f" {label}"],
-                textposition="middle right",
-                textfont={"color": COLORS["ink"]},
-                line={"color": COLORS["ink"], "width": 2.5},
-                marker={"color": COLORS["ink"], "size": 5},
-                cliponaxis=False,
-                hovertemplate="step %{x}: %{y:.4f}<extra>%{fullData.name}</extra>",
-            )
-        )
+        trace = line(label, "ink", range(1, len(values) + 1), values)
+        trace.hovertemplate = "step %{x}: %{y:.4f}<extra>%{fullData.name}</extra>"
+        traces.append(trace)
     figure = go.Figure(traces, layout=layout(message, "step", "loss, nats a byte"))
     return figure.update_layout(margin_r=120, height=340)
 
@@ -59,19 +46,9 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> go.Figure:
 def saved_by_policy(steps: Sequence[Step]) -> go.Figure:
     """What all blocks keep under each policy, component by component, with what is recomputed beside each bar."""
     policies = [step.policy.name for step in steps]
+    sizes = {component: [step.by_component()[component] / MIB for step in steps] for component in COMPONENTS}
     traces: list[Any] = [
-        go.Bar(
-            name=LABELS[component],
-            meta=component,
-            y=policies,
-            x=[step.by_component()[component] / MIB for step in steps],
-            orientation="h",
-            marker={"color": COLORS[component], "pattern": {"shape": PATTERNS[component]}},
-            hovertemplate="%{x:.2f} MiB<extra>%{fullData.name}</extra>",
-        )
-        for component in COMPONENTS
-    ]
-    traces.append(
+        *component_bars(policies, sizes),
         go.Scatter(
             name="sum",
             meta="ink",
@@ -83,22 +60,17 @@ def saved_by_policy(steps: Sequence[Step]) -> go.Figure:
             textfont={"color": COLORS["ink"]},
             cliponaxis=False,
             showlegend=False,
-            hovertemplate="%{x:.2f} MiB<extra>%{fullData.name}</extra>",
-        )
-    )
+        ),
+    ]
     most, least = (choose(steps, key=lambda step: int(step.total_bytes)) for choose in (max, min))
     message = (
         f"{least.policy.name} keeps {100 * least.total_bytes / most.total_bytes:.0f}\u00a0% of what {most.policy.name} "
         f"keeps, for {100 * least.flops.overhead:.0f}\u00a0% more FLOPs"
     )
     figure = go.Figure(traces, layout=layout(message, "kept by all blocks, MiB", ""))
-    figure.update_layout(
-        barmode="stack",
-        showlegend=True,
-        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
-        margin={"l": 110, "r": 110, "t": 40, "b": 50},
-        height=440,
-    )
+    figure.update_traces(hovertemplate="%{x:.2f} MiB<extra>%{fullData.name}</extra>")
+    legend_above(figure, "stack")
+    figure.update_layout(margin={"l": 110, "r": 110, "t": 40, "b": 50}, height=440)
     names_down_the_side(figure)
     return figure
 
@@ -132,12 +104,7 @@ def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
         ],
         layout=layout(message, "tiles seen", "sum of exponentials, l"),
     )
-    figure.update_layout(
-        barmode="stack",
-        showlegend=True,
-        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
-        margin={"l": 64, "r": 20, "t": 40, "b": 50},
-        height=350,
-    )
+    legend_above(figure, "stack")
+    figure.update_layout(margin={"l": 64, "r": 20, "t": 40, "b": 50}, height=350)
     figure.update_xaxes(type="category", showgrid=False)
     return figure

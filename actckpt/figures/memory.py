@@ -13,9 +13,10 @@ from actckpt.figures.drawing import (
     COLORS,
     LABELS,
     LENGTHS,
-    PATTERNS,
     broadcast,
+    component_bars,
     layout,
+    legend_above,
     line,
     logarithmic_lengths,
     names_down_the_side,
@@ -127,18 +128,12 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], h
     policies = [step.policy.name for step in formula]
     # per block and element of a hidden state; the mean, as every_N treats blocks differently
     unit = [len(step.layers) * step.batch_size * step.seq_len * hidden_size for step in formula]
-    traces: list[Any] = [
-        go.Bar(
-            name=LABELS[component],
-            meta=component,
-            y=policies,
-            x=[step.by_component()[component] / sbh for step, sbh in zip(formula, unit, strict=True)],
-            orientation="h",
-            marker={"color": COLORS[component], "pattern": {"shape": PATTERNS[component]}},
-        )
+    sizes = {
+        component: [step.by_component()[component] / sbh for step, sbh in zip(formula, unit, strict=True)]
         for component in COMPONENTS
-    ]
-    traces.append(
+    }
+    traces: list[Any] = [
+        *component_bars(policies, sizes),
         go.Scatter(
             name="measured",
             meta="ink",
@@ -146,8 +141,8 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], h
             x=[step.total_bytes / sbh for step, sbh in zip(measured, unit, strict=True)],
             mode="markers",
             marker={"symbol": "diamond-open", "size": 12, "line": {"width": 2}, "color": COLORS["ink"]},
-        )
-    )
+        ),
+    ]
     differ = sum(f.total_bytes != m.total_bytes for f, m in zip(formula, measured, strict=True))
     message = f"{differ} of {len(policies)} policies differ" if differ else "every policy agrees to the byte"
     figure = go.Figure(
@@ -156,11 +151,7 @@ def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], h
             f"Closed form (bars) and measurement (diamonds): {message}", "bytes per S·B·H, mean of the blocks", ""
         ),
     )
-    figure.update_layout(
-        barmode="stack",
-        showlegend=True,
-        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"},
-    )
+    legend_above(figure, "stack")
     figure.update_layout(margin={"l": 110, "r": 20, "t": 40, "b": 50}, height=420)
     names_down_the_side(figure)
     return figure

@@ -68,20 +68,20 @@ class Call:
 
 
 class Compilation:
-    """Triton's compilation of a call, a stage at a time and past its cache. It begins with the kernel's own IR."""
+    """Triton's compilation of a call, past its cache. It begins with the kernel's own IR."""
 
     def __init__(self, call: Call, architecture: int):
         source, target = call.source(), GPUTarget("cuda", architecture, 32)
-        self.backend = make_backend(target)
-        self.options = self.backend.parse_options(dict(call.options))
-        self.architecture, self.metadata, self.stages = architecture, {}, {}
+        backend = make_backend(target)
+        options = backend.parse_options(dict(call.options))
+        self.metadata, self.stages = {}, {}
         # a module lives no longer than its context
         self.context = ir.context()
         ir.load_dialects(self.context)
-        self.backend.load_dialects(self.context)
-        generate, modules = self.backend.get_codegen_implementation(self.options), self.backend.get_module_map()
-        self.module = source.make_ir(target, self.options, generate, modules, self.context)
-        self.backend.add_stages(self.stages, self.options, source.language)
+        backend.load_dialects(self.context)
+        generate, modules = backend.get_codegen_implementation(options), backend.get_module_map()
+        self.module = source.make_ir(target, options, generate, modules, self.context)
+        backend.add_stages(self.stages, options, source.language)
         self._run("ttir")
 
     def key(self) -> str:
