@@ -31,7 +31,7 @@ def broadcast(counts: Any, lengths: Sequence[int]) -> list[Any]:
 
 
 def line(name: str, color: str, x: Sequence[int], y: Sequence[float], label: str = "middle right") -> go.Scatter:
-    """A line, over the lengths or over steps; its label stands at its end, so that no legend has to be matched to it."""
+    """A line over lengths or steps; its label stands at its end, so that no legend has to be matched to it."""
     return go.Scatter(
         name=name,
         meta=color,
