@@ -9,14 +9,27 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kernels.attention_cases import HEADS, check_error, check_large_scores, oracle, random_inputs
+from kernels.attention_cases import (
+    HEADS,
+    MASKS,
+    PACKED,
+    check_error,
+    check_large_scores,
+    minus_infinity,
+    offsets,
+    oracle,
+    random_inputs,
+    run,
+    visible,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.flop_counter import FlopCounterMode
 
 from actckpt import PRESETS, Llama
 from actckpt.errors import InputError
-from actckpt.ops.attention import flash_attention
+from actckpt.ops.attention import flash_attention, reference
+from actckpt.ops.attention.options import Options
 
 OP = torch.ops.actckpt.flash_attention.default
 BACKWARD = torch.ops.actckpt.flash_attention_backward.default
@@ -67,20 +80,109 @@ def test_gradcheck(causal):
     assert torch.autograd.gradcheck(lambda *qkv: flash_attention(*qkv, causal=causal), (q, k, v))
 
 
+@pytest.mark.parametrize("heads", HEADS)
+@pytest.mark.parametrize("mask", MASKS)
+def test_every_mask_equals_the_definition(mask, heads):
+    lengths, options = MASKS[mask]
+    *inputs, do = random_inputs(*lengths, *HEADS[heads], batch=1 if "cu_seqlens" in options else 2)
+    dlse = random_inputs(*lengths, *HEADS[heads], batch=len(do))[3][..., 0]
+    actual = run(flash_attention, inputs, do, torch.float64, dlse, return_lse=True, **options)
+    for x, right in zip(actual, run(oracle, inputs, do, torch.float64, dlse, **options), strict=True):
+        torch.testing.assert_close(x, right)
+
+
+@pytest.mark.parametrize("tiles", [(16, 32), (32, 8)], ids=str)
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_mask_is_the_same_in_tiles_of_any_size(mask, tiles, monkeypatch):
+    monkeypatch.setattr(reference, "BLOCK_M", tiles[0])
+    monkeypatch.setattr(reference, "BLOCK_N", tiles[1])
+    lengths, options = MASKS[mask]
+    *inputs, do = random_inputs(*lengths, 2, 1, batch=1)
+    actual = run(flash_attention, inputs, do, torch.float64, return_lse=True, **options)
+    for x, right in zip(actual, run(oracle, inputs, do, torch.float64, **options), strict=True):
+        torch.testing.assert_close(x, right)
+
+
+def test_a_window_as_wide_as_the_sequence_changes_nothing():
+    q, k, v, _ = random_inputs(40, 60, 2, 1)
+    for window, causal in (((59, 39), False), ((10**12, 10**12), False), ((59, None), True)):
+        assert torch.equal(
+            flash_attention(q, k, v, causal=causal, window=window), flash_attention(q, k, v, causal=causal)
+        )
+
+
+def test_a_document_neither_sees_nor_disturbs_another():
+    q, k, v, do = random_inputs(81, 90, 4, 2, batch=1)
+    together = run(flash_attention, (q, k, v), do, torch.float64, return_lse=True, causal=True, **PACKED)
+    ends_q, ends_k = (PACKED[name].tolist() for name in ("cu_seqlens", "cu_seqlens_k"))
+    for a, b, c, d in zip(ends_q, ends_q[1:], ends_k, ends_k[1:], strict=False):
+        if a == b or c == d:
+            continue
+        alone = [q[:, :, a:b], k[:, :, c:d], v[:, :, c:d]]
+        found = run(flash_attention, alone, do[:, :, a:b], torch.float64, return_lse=True, causal=True)
+        slices = (slice(a, b), slice(a, b), slice(a, b), slice(c, d), slice(c, d))
+        for x, whole, part in zip(found, together, slices, strict=True):
+            torch.testing.assert_close(whole[:, :, part], x)
+
+
+def test_what_is_not_a_number_stays_in_its_document():
+    q, k, v, do = (x.detach().clone() for x in random_inputs(81, 81, 2, 1, batch=1))
+    for x in (q, k, v, do):
+        x[:, :, 33:50] = math.nan
+    results = run(flash_attention, (q, k, v), do, torch.float64, return_lse=True, cu_seqlens=offsets(33, 17, 31))
+    for x in results:
+        assert torch.cat((x[:, :, :33], x[:, :, 50:]), 2).isfinite().all()
+
+
+@pytest.mark.parametrize("mask", [None, *MASKS])
+def test_gradients_flow_through_lse(mask):
+    lengths, options = MASKS[mask] if mask else ((40, 50), {})
+    q, k, v, _ = random_inputs(*lengths, 2, 1, batch=1)
+
+    def z_loss(attention, **more):
+        _, lse = attention(q, k, v, **options, **more)
+        return torch.autograd.grad(lse[lse > -math.inf].square().sum(), (q, k), retain_graph=True)
+
+    for x, right in zip(z_loss(flash_attention, return_lse=True), z_loss(oracle), strict=True):
+        torch.testing.assert_close(x, right.nan_to_num(0))
+        assert x.abs().max() > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True, "window": (2, None)}, {"softcap": 1.5}], ids=str)
+def test_gradcheck_of_both_outputs(options):
+    q, k, v, _ = random_inputs(5, 7, 2, 1, head_dim=4, batch=1)
+    assert torch.autograd.gradcheck(lambda *qkv: flash_attention(*qkv, return_lse=True, **options), (q, k, v))
+
+
+def test_scores_of_minus_infinity():
+    q, k, v, do = minus_infinity()
+    output, lse = flash_attention(q, k, v, return_lse=True)
+    expected, expected_lse = oracle(q, k, v)
+    blind = expected_lse == -math.inf
+    assert blind[0, 0].tolist() == [True] * 5 + [False] * 65
+    torch.testing.assert_close(lse, expected_lse)
+    torch.testing.assert_close(output, expected.masked_fill(blind.unsqueeze(-1), 0))
+    _, _, dv = torch.autograd.grad(output, (q, k, v), do)
+    torch.testing.assert_close(dv, torch.softmax(q @ k.mT * 0.25, -1).nan_to_num(0).mT @ do)
+
+
 @pytest.mark.parametrize("transposed", [False, True])
-def test_opcheck(transposed):
-    q, k, v, do = random_inputs(33, 40, 4, 2, dtype=torch.float32, transposed=transposed)
-    torch.library.opcheck(OP, (q, k, v, True, 0.25))
-    output, lse = OP(q, k, v, True, 0.25)
+@pytest.mark.parametrize("options", [{}, {"window_left": 5, "softcap": 2.0}, {"cu_seqlens_q": offsets(33)}], ids=list)
+def test_opcheck(options, transposed):
+    batch = 1 if "cu_seqlens_q" in options else 2
+    q, k, v, do = random_inputs(33, 33, 4, 2, dtype=torch.float32, transposed=transposed, batch=batch)
+    torch.library.opcheck(OP, (q, k, v, True, 0.25), options)
+    output, lse = OP(q, k, v, True, 0.25, **options)
     detached = [x.detach() for x in (do, q, k, v, output, lse)]
-    torch.library.opcheck(BACKWARD, (*detached, True, 0.25))
+    for dlse in (None, lse.detach()):
+        torch.library.opcheck(BACKWARD, (*detached, dlse, True, 0.25), options)
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_outputs_lie_in_memory_as_the_projections_need_them(device):
     q, k, v, do = (x.detach().to(device) for x in random_inputs(33, 40, 4, 2, dtype=torch.float32))
     output, lse = OP(q, k, v, True, 0.25)
-    for x in (output, *BACKWARD(do, q, k, v, output, lse, True, 0.25)):
+    for x in (output, *BACKWARD(do, q, k, v, output, lse, None, True, 0.25)):
         assert x.transpose(1, 2).is_contiguous()
 
 
@@ -123,30 +225,38 @@ class Record(TorchDispatchMode):
 
 
 def test_nothing_is_as_large_as_the_scores():
-    from actckpt.ops.attention import reference
-
     length, head_dim = 2048, 16
     q, k, v, do = random_inputs(length, length, 2, 1, head_dim=head_dim, batch=1, dtype=torch.float32)
     with torch.no_grad(), Record() as record:
-        output, lse = reference.forward(q, k, v, True, 0.25)
-        reference.backward(do, q, k, v, output, lse, True, 0.25)
+        options = Options(0.25, right=0)
+        output, lse = reference.forward(q, k, v, options)
+        reference.backward(do, q, k, v, output, lse, None, options)
     assert record.largest == q.numel()
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-def test_flops_count_the_visible_pairs(lengths, causal):
-    q, k, v, _ = random_inputs(*lengths, 4, 2)
-    s_q, s_k = lengths
-    visible = torch.ones(s_q, s_k, dtype=torch.int64)
-    pairs = int((visible.tril(s_k - s_q) if causal else visible).sum())
+@pytest.mark.parametrize(
+    ("lengths", "options"),
+    [(lengths, {"causal": causal}) for lengths in LENGTHS for causal in (False, True)] + list(MASKS.values()),
+    ids=str,
+)
+def test_flops_count_the_visible_pairs(lengths, options):
+    q, k, v, _ = random_inputs(*lengths, 4, 2, batch=1)
+    masks = {name: value for name, value in options.items() if name != "softcap"}
+    pairs = int(visible(*lengths, **masks).sum())
+    # real offsets beside meta tensors
     q, k, v = (x.detach().to("meta").requires_grad_() for x in (q, k, v))
     with FlopCounterMode(display=False) as counter:
-        flash_attention(q, k, v, causal=causal).sum().backward()
+        flash_attention(q, k, v, **options).sum().backward()
     assert counter.get_flop_counts()["Global"] == {
-        torch.ops.actckpt.flash_attention: 4 * 2 * 4 * pairs * 16,
-        torch.ops.actckpt.flash_attention_backward: 10 * 2 * 4 * pairs * 16,
+        torch.ops.actckpt.flash_attention: 4 * 4 * pairs * 16,
+        torch.ops.actckpt.flash_attention_backward: 10 * 4 * pairs * 16,
     }
+
+
+def test_flops_of_unknown_documents_are_refused():
+    q, k, v, _ = (x.detach().to("meta") for x in random_inputs(9, 9, 1, 1, batch=1))
+    with pytest.raises(InputError, match="cu_seqlens is a meta tensor"), FlopCounterMode(display=False):
+        flash_attention(q, k, v, cu_seqlens=offsets(9).to("meta"))
 
 
 def test_selective_checkpointing_runs_the_forward_once():
@@ -169,7 +279,7 @@ def test_selective_checkpointing_runs_the_forward_once():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"q": None}, "q, k and v are NoneType, Tensor, Tensor: they must be tensors"),
+        ({"q": None}, "q is None: it must be a tensor"),
         ({"q": torch.zeros(2, 33, 16)}, "must be"),
         ({"v": torch.zeros(2, 2, 39, 16)}, r"v is \[2, 2, 39, 16\]"),
         ({"q": torch.zeros(2, 3, 33, 16)}, "3 query heads and 2 key/value heads"),
@@ -181,6 +291,21 @@ def test_selective_checkpointing_runs_the_forward_once():
         ({"impl": "tritn"}, "did you mean 'triton'"),
         ({x: torch.zeros(2, 2, 40, 24, device="meta") for x in "qkv"} | {"impl": "triton"}, "head dimension is 24"),
         ({"scale": 0.0}, "scale is 0.0"),
+        ({"scale": torch.ones(2)}, "scale is a Tensor"),
+        ({"scale": True}, "scale is True"),
+        ({"softcap": -1}, "softcap is -1"),
+        ({"softcap": math.nan}, "softcap is nan"),
+        ({"causal": 1}, "causal is 1"),
+        ({"impl": None}, "impl is None"),
+        ({"window": 4}, r"window is 4: it must be \(left, right\)"),
+        ({"window": (1, 2, 3)}, "window is a tuple"),
+        ({"window": (1.5, None)}, "window is 1.5"),
+        ({"window": (-1, 0)}, "reaches -1 keys to the left"),
+        ({"window": (None, -2)}, "reaches -2 keys to the right"),
+        ({"cu_seqlens": [0, 33]}, "cu_seqlens is a list"),
+        ({"cu_seqlens": torch.tensor([0, 33])}, "torch.int64"),
+        ({"cu_seqlens": offsets(33)}, "the batch is 2"),
+        ({"cu_seqlens_k": offsets(40)}, "cu_seqlens_k is given without cu_seqlens"),
     ],
 )
 def test_bad_input_is_one_clear_error(change, message):
@@ -188,6 +313,27 @@ def test_bad_input_is_one_clear_error(change, message):
     flash_attention(**good)
     with pytest.raises(InputError, match=message) as error:
         flash_attention(**{**good, **change})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cu_seqlens": offsets(33)}, "give cu_seqlens_k, too"),
+        ({"cu_seqlens": offsets(33), "cu_seqlens_k": offsets(20, 20)}, "has 2 offsets and cu_seqlens_k 3"),
+        ({"cu_seqlens": offsets(32), "cu_seqlens_k": offsets(40)}, r"is \[0, 32\]: it must rise from 0 to S_q = 33"),
+        ({"cu_seqlens": offsets(33), "cu_seqlens_k": offsets(41)}, r"is \[0, 41\]: it must rise from 0 to S_k = 40"),
+        ({"cu_seqlens": offsets(40, -7), "cu_seqlens_k": offsets(20, 20)}, r"\[0, 40, 33\]"),
+        ({"cu_seqlens": offsets(*[3] * 11), "cu_seqlens_k": offsets(*[3] * 11)}, "0, 3, 6, 9, …, 27, 30, 33"),
+        ({"cu_seqlens": offsets(33).to("meta"), "cu_seqlens_k": offsets(40)}, "cu_seqlens is on meta"),
+        ({"cu_seqlens": torch.zeros(0, dtype=torch.int32)}, "must be"),
+    ],
+)
+def test_bad_offsets_are_one_clear_error(change, message):
+    q, k, v, _ = random_inputs(33, 40, 2, 1, batch=1)
+    flash_attention(q, k, v, cu_seqlens=offsets(30, 3), cu_seqlens_k=offsets(0, 40))
+    with pytest.raises(InputError, match=message) as error:
+        flash_attention(q, k, v, **change)
     assert "\n" not in str(error.value)
 
 

@@ -22,8 +22,7 @@ def define(
         compute: Computes it on real tensors, on any device, with autocast off. Its first argument is a tensor.
         fake: Allocates what `compute` returns, with the same strides, and computes nothing. It serves meta and fake
             tensors.
-        flops: Its floating-point operations, from the shapes of its tensors and its other arguments; None for an op
-            without a matrix multiplication.
+        flops: Its floating-point operations, from its arguments; None for an op without a matrix multiplication.
     """
     name, signature = schema.split("(", 1)
 
@@ -35,5 +34,5 @@ def define(
     op = custom_op(f"actckpt::{name}", plain, mutates_args=(), schema=f"({signature}")
     op.register_fake(fake)
     if flops is not None:
-        register_flop_formula(getattr(torch.ops.actckpt, name))(flops)
+        register_flop_formula(getattr(torch.ops.actckpt, name), get_raw=True)(lambda *a, out_val, **o: flops(*a, **o))
     return op

@@ -16,12 +16,12 @@ from pages.flash_numbers import MODEL
 
 def algorithm() -> str:
     """The forward pass of the reference, as it stands in the package."""
-    return _code(inspect.getsource(reference.forward))
+    return _code(inspect.getsource(reference.attend))
 
 
 def gradients() -> str:
     """The backward pass of the reference, as it stands in the package."""
-    return _code(inspect.getsource(reference.backward))
+    return _code(inspect.getsource(reference.differentiate))
 
 
 def inner_loop() -> str:

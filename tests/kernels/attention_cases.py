@@ -10,6 +10,29 @@ import torch
 HEADS = {"MHA": (2, 2), "GQA": (4, 2), "MQA": (3, 1)}
 
 
+def offsets(*lengths):
+    """cu_seqlens of documents of these lengths."""
+    return torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+
+
+# what a query sees, and (S_q, S_k) to try it on: odd lengths, several of the interpreter's tiles
+PACKED = {"cu_seqlens": offsets(33, 1, 0, 47), "cu_seqlens_k": offsets(20, 9, 5, 56)}
+MASKS = {
+    "window of 20": ((81, 81), {"causal": True, "window": (19, None)}),
+    "window of 1": ((40, 40), {"causal": True, "window": (0, None)}),
+    "window on both sides": ((70, 90), {"window": (5, 30)}),
+    "window to the right": ((90, 70), {"window": (None, 3)}),
+    "window to the left": ((33, 81), {"window": (40, None)}),
+    "window that sees nothing": ((81, 9), {"window": (3, 0)}),
+    "softcap": ((45, 50), {"causal": True, "softcap": 0.7}),
+    "softcap in a window": ((50, 50), {"causal": True, "window": (24, None), "softcap": 20.0}),
+    "documents": ((81, 81), {"cu_seqlens": offsets(33, 1, 0, 47)}),
+    "causal documents": ((81, 81), {"causal": True, "cu_seqlens": offsets(10, 16, 32, 23)}),
+    "documents of other keys": ((81, 90), PACKED),
+    "all at once": ((81, 90), PACKED | {"causal": True, "window": (12, None), "softcap": 3.0}),
+}
+
+
 def random_inputs(s_q, s_k, n, n_kv, head_dim=16, dtype=torch.float64, transposed=False, batch=2):
     """q, k, v and the gradient of the output."""
     generator = torch.Generator().manual_seed(s_q * 1000 + s_k)
@@ -23,36 +46,70 @@ def random_inputs(s_q, s_k, n, n_kv, head_dim=16, dtype=torch.float64, transpose
     return *(x.requires_grad_() for x in (q, k, v)), do
 
 
-def oracle(q, k, v, causal, scale=None):
+def minus_infinity(dtype=torch.float64):
+    """Inputs whose scores of the first 48 keys are -inf: whole tiles for most queries, all keys for five of them."""
+    q, k, v, do = (x.detach() for x in random_inputs(70, 81, 1, 1, dtype=dtype, batch=1))
+    q[..., 0] = 1
+    k[:, :, :48, 0] = -math.inf
+    # five queries meet -inf everywhere
+    q[..., 1], q[:, :, :5, 1], k[..., 1] = 1, math.inf, -1
+    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), do
+
+
+def visible(s_q, s_k, causal=False, window=None, cu_seqlens=None, cu_seqlens_k=None):
+    """Which of S_q queries sees which of S_k keys, pair by pair: [S_q, S_k]."""
+    left, right = window or (None, None)
+    ends_q = [0, s_q] if cu_seqlens is None else cu_seqlens.tolist()
+    ends_k = ([0, s_k] if cu_seqlens is None else ends_q) if cu_seqlens_k is None else cu_seqlens_k.tolist()
+    seen = torch.zeros(s_q, s_k, dtype=torch.bool)
+    for start_q, end_q, start_k, end_k in zip(ends_q, ends_q[1:], ends_k, ends_k[1:], strict=False):
+        for i in range(start_q, end_q):
+            # the last query of a document stands at its last key
+            place = end_k - (end_q - i)
+            for j in range(start_k, end_k):
+                before, after = left is None or j >= place - left, right is None or j <= place + right
+                seen[i, j] = before and after and (not causal or j <= place)
+    return seen
+
+
+def oracle(q, k, v, causal=False, scale=None, softcap=None, **masks):
     """Output and lse as the definition has them: every score at once, heads copied."""
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     s = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if causal:
-        visible = torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).tril(s.shape[-1] - s.shape[-2])
-        s = s.masked_fill(~visible, -math.inf)
-    return torch.softmax(s, -1).nan_to_num(0) @ v, torch.logsumexp(s, -1)
+    if softcap:
+        s = softcap * torch.tanh(s / softcap)
+    seen = visible(*s.shape[-2:], causal=causal, **masks).to(s.device)
+    s = s.masked_fill(~seen, -math.inf)
+    # the softmax of a row that sees nothing is not a number, nor are its gradients
+    p = torch.softmax(s.masked_fill(~seen.any(-1, keepdim=True), 0), -1) * seen.any(-1, keepdim=True)
+    return p @ v, torch.logsumexp(s, -1)
 
 
-def run(attention, inputs, do, dtype, **options):
-    """Output, dq, dk and dv of `attention` computed in `dtype`, in float64."""
+def run(attention, inputs, do, dtype, dlse=None, **options):
+    """Output, lse, dq, dk and dv of `attention` computed in `dtype`, in float64."""
     leaves = [x.detach().to(dtype).requires_grad_() for x in inputs]
-    output, _ = attention(*leaves, **options)
-    gradients = torch.autograd.grad(output, leaves, do.to(dtype))
-    # where a row sees no key, the definition divides by 0 in its backward pass too
-    return [x.double() for x in (output, *(gradient.nan_to_num(0) for gradient in gradients))]
+    output, lse = attention(*leaves, **options)
+    outputs, gradients = (output,), (do.to(dtype),)
+    if dlse is not None:
+        # the lse of a row that sees nothing is the same whatever q and k are
+        outputs, gradients = (output, lse.masked_fill(lse == -math.inf, 0)), (*gradients, dlse.to(lse.dtype))
+    gradients = torch.autograd.grad(outputs, leaves, gradients)
+    return [x.detach().double() for x in (output, lse, *(gradient.nan_to_num(0) for gradient in gradients))]
 
 
-def check_error(attention, inputs, do, **options):
+def check_error(attention, inputs, do, dlse=None, impl="auto", **options):
     """At most twice the error of plain attention in the same precision, both against float64.
 
     Where plain attention happens to be exact, a few roundings of the float32 in which sums are taken are allowed.
     """
     dtype = inputs[0].dtype
-    plain_options = {name: value for name, value in options.items() if name in ("causal", "scale")}
-    exact = run(oracle, inputs, do, torch.float64, **plain_options)
-    plain = run(oracle, inputs, do, dtype, **plain_options)
-    actual = run(attention, inputs, do, dtype, return_lse=True, **options)
-    for name, x, same_precision, right in zip(("output", "dq", "dk", "dv"), actual, plain, exact, strict=True):
+    exact = run(oracle, inputs, do, torch.float64, dlse, **options)
+    plain = run(oracle, inputs, do, dtype, dlse, **options)
+    actual = run(attention, inputs, do, dtype, dlse, return_lse=True, impl=impl, **options)
+    for name, x, same_precision, right in zip(("output", "lse", "dq", "dk", "dv"), actual, plain, exact, strict=True):
+        if name == "lse":
+            assert torch.equal(x == -math.inf, right == -math.inf), "lse: other rows see nothing"
+            x, same_precision, right = (y.masked_fill(y == -math.inf, 0) for y in (x, same_precision, right))
         floor = 16 * torch.finfo(torch.float32).eps * max(1, right.abs().max().item())
         error, allowed = (x - right).abs().max().item(), 2 * (same_precision - right).abs().max().item() + floor
         assert error <= allowed, f"{name}: off by {error:.2e}, allowed {allowed:.2e}"
@@ -69,8 +126,13 @@ def check_large_scores(attention, roundings, **options):
     q, k = (torch.randint(-1, 2, (1, 2, 40, 16), generator=generator).float() for _ in range(2))
     q[..., 0] = k[..., 0] = 100
     v, do = torch.randn(2, 1, 2, 40, 16, generator=generator)
-    exact = run(oracle, (q, k, v), do, torch.float64, causal=False, scale=1.0)
-    actual = run(attention, (q, k, v), do, torch.float32, return_lse=True, scale=1.0, **options)
+    exact, actual = (
+        [x for index, x in enumerate(results) if index != 1]
+        for results in (
+            run(oracle, (q, k, v), do, torch.float64, scale=1.0),
+            run(attention, (q, k, v), do, torch.float32, return_lse=True, scale=1.0, **options),
+        )
+    )
 
     s = q.double() @ k.double().mT
     assert s.max() > 10_000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+from numbers import Real
+from types import NoneType
 from typing import Literal, overload
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention import registration
-from actckpt.ops.attention.config import HEAD_DIMS
-from actckpt.ops.implementation import check_impl, check_reverse_mode
+from actckpt.ops.attention.checks import check_forward
+from actckpt.ops.implementation import check_reverse_mode
 
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+Window = tuple[int | None, int | None]
 
 
 @overload
@@ -23,6 +24,10 @@ def flash_attention(
     v: Tensor,
     *,
     causal: bool = False,
+    window: Window | None = None,
+    softcap: float | None = None,
+    cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     scale: float | None = None,
     impl: str = "auto",
     return_lse: Literal[False] = False,
@@ -36,6 +41,10 @@ def flash_attention(
     v: Tensor,
     *,
     causal: bool = False,
+    window: Window | None = None,
+    softcap: float | None = None,
+    cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     scale: float | None = None,
     impl: str = "auto",
     return_lse: Literal[True],
@@ -48,14 +57,19 @@ def flash_attention(
     v: Tensor,
     *,
     causal: bool = False,
+    window: Window | None = None,
+    softcap: float | None = None,
+    cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     scale: float | None = None,
     impl: str = "auto",
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """`softmax(scale * q kᵀ) v` in O(S) memory (FlashAttention-2, arXiv 2307.08691).
 
-    Saved for the backward pass: q, k, v, the output and lse; the scores are computed again. Under autocast q, k and v
-    are cast as `scaled_dot_product_attention` casts them. The op can be differentiated once, in reverse mode.
+    Saved for the backward pass: q, k, v, the output, lse, and the offsets of documents where they are given; the scores
+    are computed again. Under autocast q, k and v are cast as `scaled_dot_product_attention` casts them. The op can be
+    differentiated once, in reverse mode.
 
     In float32, lse is rounded to 24 bits, so the recomputed probabilities of a row are all off by one factor, at most
     `1 ± 2**-24 * |lse|`, and the row's gradients with them: by up to 6e-4 where scores reach 10,000. The output is not
@@ -69,7 +83,15 @@ def flash_attention(
         v: As k.
         causal: Whether query i sees keys j <= i + S_k - S_q alone: the mask is aligned to the end, so that the last
             query sees every key. A query that sees none gives 0.
-        scale: What the scores are multiplied by, more than 0; 1 / sqrt(D) by default.
+        window: (left, right): query i sees keys from `i + S_k - S_q - left` to `i + S_k - S_q + right` alone, None for
+            no bound on that side; together with `causal`, right is 0. Mistral's sliding window of W keys is
+            `causal=True, window=(W - 1, None)`.
+        softcap: c, more than 0: the scores become `c * tanh(scale * q kᵀ / c)`, as Gemma 2 has them.
+        cu_seqlens: [N + 1] int32, from 0 to S_q, not falling: N documents are packed along the sequence, of which the
+            d-th is queries and keys `cu_seqlens[d]` to `cu_seqlens[d + 1] - 1`, and sees nothing of another. B is 1.
+            Beside meta tensors they may be real, and have to be where FLOPs are counted.
+        cu_seqlens_k: The same for the keys, from 0 to S_k, where their lengths differ from the queries'.
+        scale: What q kᵀ is multiplied by, more than 0; 1 / sqrt(D) by default.
         impl: "triton", "reference", or "auto": Triton for float16, bfloat16 and float32 on a GPU with D one of 16, 32,
             64, 80, 96, 128, 192, 256; the reference for all else. An explicit request never falls back.
         return_lse: Whether to return lse too.
@@ -77,47 +99,47 @@ def flash_attention(
     Returns:
         The output, [B, n, S_q, D] in q's type, a transposed view of contiguous [B, S_q, n, D]. With `return_lse` also
         the natural log-sum-exp of each row of scores, [B, n, S_q] in float32 (float64 for float64), -inf for a row that
-        sees no key; no gradient flows through it.
+        sees no key; gradients flow through both.
 
     Raises:
-        InputError: The tensors do not fit together or carry a forward-mode derivative, or `impl` cannot run on them.
-        RuntimeError: From PyTorch, when the gradient is differentiated again.
+        InputError: The tensors do not fit together or carry a forward-mode derivative, an option is out of range, or
+            `impl` cannot run on them.
     """
-    if not all(isinstance(x, Tensor) for x in (q, k, v)):
-        kinds = ", ".join(type(x).__name__ for x in (q, k, v))
-        raise InputError(f"q, k and v are {kinds}: they must be tensors")
+    _check_kinds(Tensor, "a tensor", q=q, k=k, v=v)
+    _check_kinds(bool, "True or False", causal=causal, return_lse=return_lse)
+    _check_kinds((Real, NoneType), "a number, or None", scale=scale, softcap=softcap)
+    _check_kinds((Tensor, NoneType), "a tensor of offsets, or None", cu_seqlens=cu_seqlens, cu_seqlens_k=cu_seqlens_k)
+    _check_kinds(str, "a name", impl=impl)
+    left, right = _checked_window(window)
     if not q.is_meta and torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = (x if x.dtype == torch.float64 else x.to(dtype) for x in (q, k, v))
-    _check_tensors(q, k, v)
+    if scale is None:
+        scale = max(1, q.shape[-1]) ** -0.5 if q.dim() else 1.0
+    options = (causal, float(scale), impl, left, right, float(softcap or 0), cu_seqlens, cu_seqlens_k)
+    check_forward(q, k, v, *options)
     check_reverse_mode(q, k, v)
-    check_impl(impl, q)
-    if impl == "triton" and q.shape[-1] not in HEAD_DIMS:
-        raise InputError(
-            f"the head dimension is {q.shape[-1]}: with impl='triton' it must be one of "
-            f"{', '.join(map(str, HEAD_DIMS))}; impl='reference' takes any"
-        )
-    scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
-    if not 0 < scale < math.inf:
-        raise InputError(f"scale is {scale}: it must be a number above 0")
-    output, lse = registration.flash_attention(q, k, v, causal, scale, impl)
+    output, lse = registration.flash_attention(q, k, v, *options)
     return (output, lse) if return_lse else output
 
 
-def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
-    shapes = f"q is {list(q.shape)}, k is {list(k.shape)} and v is {list(v.shape)}"
-    if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
-        raise InputError(f"{shapes}: they must be [B, n, S_q, D] and twice [B, n_kv, S_k, D]")
-    if not (q.numel() and k.numel()):
-        raise InputError(f"{shapes}: every size must be at least 1")
-    if q.shape[1] % k.shape[1]:
-        raise InputError(
-            f"{q.shape[1]} query heads and {k.shape[1]} key/value heads: the first must be a multiple of the second"
-        )
-    if not q.dtype == k.dtype == v.dtype or q.dtype not in _DTYPES:
-        raise InputError(
-            f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}: they must have one type, "
-            f"{', '.join(str(dtype).removeprefix('torch.') for dtype in _DTYPES[:-1])} or float64"
-        )
-    if not q.device == k.device == v.device:
-        raise InputError(f"q is on {q.device}, k on {k.device} and v on {v.device}: they must be on one device")
+def _check_kinds(kind: type | tuple[type, ...], wanted: str, **arguments: object) -> None:
+    """Refuse what PyTorch would refuse in words of its own."""
+    for name, value in arguments.items():
+        # True is a number, too
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{name} is {_shown(value)}: it must be {wanted}")
+
+
+def _checked_window(window: Window | None) -> Window:
+    if window is None:
+        return None, None
+    if not isinstance(window, tuple | list) or len(window) != 2:
+        raise InputError(f"window is {_shown(window)}: it must be (left, right), or None")
+    for width in window:
+        _check_kinds((int, NoneType), "whole numbers, or None for no bound", window=width)
+    return window[0], window[1]
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str | int | float | NoneType) else f"a {type(value).__name__}"

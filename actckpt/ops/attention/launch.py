@@ -11,13 +11,14 @@ from torch import Tensor
 
 from actckpt.ops.attention import kernels
 from actckpt.ops.attention.config import INTERPRETER, Launch, Launches, block_d, launches
+from actckpt.ops.attention.options import Options
 from actckpt.ops.attention.reference import allocate_backward, allocate_forward
 from actckpt.ops.implementation import interpreted, readable
 
 _PREPROCESS_BLOCK = 64
 
 
-def forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
+def forward(q: Tensor, k: Tensor, v: Tensor, options: Options) -> tuple[Tensor, Tensor]:
     """The output [B, n, S_q, D] of attention and the natural log-sum-exp [B, n, S_q] of its scores."""
     o, lse = allocate_forward(q)
     q, k, v = readable(q, k, v)
@@ -26,20 +27,20 @@ def forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tupl
         kernels.forward_kernel[_grid(q, launch.block_m)](
             *(q, k, v, o, lse),
             *(x.stride() for x in (q, k, v, o)),
-            *(q.shape[1], k.shape[1], q.shape[2], k.shape[2], scale * math.log2(math.e)),
-            **_options(launch, q, causal),
+            *(q.shape[1], k.shape[1], q.shape[2], k.shape[2], options.scale * math.log2(math.e)),
+            **_options(launch, q, options.right == 0),
         )
     return o, lse
 
 
 def backward(
-    do: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, causal: bool, scale: float
+    do: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, dlse: Tensor | None, options: Options
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of q, k and v, from the gradient of the output, with the probabilities recomputed from lse."""
     dq, dk, dv = allocate_backward(q, k, v)
     q, k, v, o, do = readable(q, k, v, o, do)
     delta = torch.empty_like(lse)
-    sizes = (q.shape[1], k.shape[1], q.shape[2], k.shape[2], scale, scale * math.log2(math.e))
+    sizes = (q.shape[1], k.shape[1], q.shape[2], k.shape[2], options.scale, options.scale * math.log2(math.e))
     config = _launches(q)
     with torch.cuda.device_of(q):
         kernels.preprocess_kernel[_grid(q, _PREPROCESS_BLOCK)](
@@ -53,13 +54,13 @@ def backward(
             *(q, k, v, do, lse, delta, dk, dv),
             *(x.stride() for x in (q, k, v, do, dk, dv)),
             *sizes,
-            **_options(config.dk_dv, q, causal),
+            **_options(config.dk_dv, q, options.right == 0),
         )
         kernels.dq_kernel[_grid(q, config.dq.block_m)](
             *(q, k, v, do, lse, delta, dq),
             *(x.stride() for x in (q, k, v, do, dq)),
             *sizes,
-            **_options(config.dq, q, causal),
+            **_options(config.dq, q, options.right == 0),
         )
     return dq, dk, dv
 

@@ -12,42 +12,82 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from actckpt.errors import InputError
 from actckpt.ops.attention import reference
 from actckpt.ops.attention.config import HEAD_DIMS
+from actckpt.ops.attention.options import Options
 from actckpt.ops.define import define
 from actckpt.ops.implementation import runs_triton
 
-Gradients = tuple[Tensor, Tensor, Tensor]
+# the arguments that both ops have after their tensors, in the order of Options.of but for impl
+_OPTIONS = (
+    "bool causal, float scale, str impl='auto', int? window_left=None, int? window_right=None, float softcap=0.0,"
+    " Tensor? cu_seqlens_q=None, Tensor? cu_seqlens_k=None"
+)
 
 
-def visible_pairs(s_q: int, s_k: int, causal: bool) -> int:
-    """The number of (query, key) pairs that a score is needed for."""
-    if not causal:
-        return s_q * s_k
-    # the last query sees S_k keys, the one before it S_k - 1, and so on, until none is left
-    seeing = min(s_q, s_k)
-    return seeing * (2 * s_k - seeing + 1) // 2
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str = "auto", *masks: Any, **named: Any
+) -> tuple[Tensor, Tensor]:
+    output, lse = _implementation(impl, q).forward(q, k, v, Options.of(causal, scale, *masks, **named))
+    return output, lse
 
 
-def forward_flops(q: torch.Size, k: torch.Size, v: torch.Size, causal: bool, *_: Any, **__: Any) -> int:
-    """Two matrix multiplications: q kᵀ and p v."""
-    batch, heads, s_q, head_dim = q
-    return 4 * batch * heads * visible_pairs(s_q, k[2], causal) * head_dim
+def _forward_fake(q: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    return reference.allocate_forward(q)
 
 
-def backward_flops(
-    do: torch.Size,
-    q: torch.Size,
-    k: torch.Size,
-    v: torch.Size,
-    o: torch.Size,
-    lse: torch.Size,
+def _forward_flops(
+    q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str = "auto", *masks: Any, **named: Any
+) -> int:
+    """Two matrix multiplications over the visible pairs: q kᵀ and p v."""
+    options = Options.of(causal, scale, *masks, **named)
+    if options.cu_seqlens_q is not None and options.cu_seqlens_q.is_meta:
+        raise InputError(
+            "cu_seqlens is a meta tensor, and FLOPs depend on the lengths in it: give real offsets, also beside meta "
+            "tensors"
+        )
+    batch, heads, s_q, head_dim = q.shape
+    return 4 * batch * heads * options.visible_pairs(s_q, k.shape[2]) * head_dim
+
+
+def _backward(
+    do: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    lse: Tensor,
+    dlse: Tensor | None,
     causal: bool,
-    *_: Any,
-    **__: Any,
+    scale: float,
+    impl: str = "auto",
+    *masks: Any,
+    **named: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    dq, dk, dv = _implementation(impl, q).backward(
+        do, q, k, v, o, lse, dlse, Options.of(causal, scale, *masks, **named)
+    )
+    return dq, dk, dv
+
+
+def _backward_fake(do: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return reference.allocate_backward(q, k, v)
+
+
+def _backward_flops(
+    do: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    lse: Tensor,
+    dlse: Tensor | None,
+    *options: Any,
+    **named: Any,
 ) -> int:
     """Five: q kᵀ again, do vᵀ, pᵀ do, ds k and dsᵀ q."""
-    return forward_flops(q, k, v, causal) // 2 * 5
+    return _forward_flops(q, k, v, *options, **named) // 2 * 5
 
 
 def _implementation(impl: str, q: Tensor) -> ModuleType:
@@ -60,56 +100,33 @@ def _implementation(impl: str, q: Tensor) -> ModuleType:
     return reference
 
 
-def _forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str = "auto") -> tuple[Tensor, Tensor]:
-    output, lse = _implementation(impl, q).forward(q, k, v, causal, scale)
-    return output, lse
-
-
-def _forward_fake(
-    q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str = "auto"
-) -> tuple[Tensor, Tensor]:
-    return reference.allocate_forward(q)
-
-
-def _backward(
-    do: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, causal: bool, scale: float, impl: str = "auto"
-) -> Gradients:
-    dq, dk, dv = _implementation(impl, q).backward(do, q, k, v, o, lse, causal, scale)
-    return dq, dk, dv
-
-
-def _backward_fake(
-    do: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, causal: bool, scale: float, impl: str = "auto"
-) -> Gradients:
-    return reference.allocate_backward(q, k, v)
-
-
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, *ctx.options = inputs
-    _, lse = output
-    ctx.mark_non_differentiable(lse)
+    q, k, v, *ctx.options, cu_seqlens_q, cu_seqlens_k = inputs
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(q, k, v, *output)
+    ctx.save_for_backward(q, k, v, *output, cu_seqlens_q, cu_seqlens_k)
 
 
-def _gradients(ctx: Any, do: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-    if do is None:
-        return (None,) * 6
-    return *_flash_attention_backward(do, *ctx.saved_tensors, *ctx.options), None, None, None
+def _gradients(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Tensor | None, ...]:
+    no_gradients = (None,) * (len(ctx.options) + 2)
+    if do is None and dlse is None:
+        return None, None, None, *no_gradients
+    q, k, v, output, lse, *offsets = ctx.saved_tensors
+    do = torch.zeros_like(output) if do is None else do
+    gradients = _flash_attention_backward(do, q, k, v, output, lse, dlse, *ctx.options, *offsets)
+    return *gradients, *no_gradients
 
 
 flash_attention = define(
-    "flash_attention(Tensor q, Tensor k, Tensor v, bool causal, float scale, str impl='auto')"
-    " -> (Tensor output, Tensor lse)",
+    f"flash_attention(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor output, Tensor lse)",
     _forward,
     _forward_fake,
-    forward_flops,
+    _forward_flops,
 )
 _flash_attention_backward = define(
-    "flash_attention_backward(Tensor do, Tensor q, Tensor k, Tensor v, Tensor o, Tensor lse, bool causal, float scale,"
-    " str impl='auto') -> (Tensor dq, Tensor dk, Tensor dv)",
+    f"flash_attention_backward(Tensor do, Tensor q, Tensor k, Tensor v, Tensor o, Tensor lse, Tensor? dlse, {_OPTIONS})"
+    " -> (Tensor dq, Tensor dk, Tensor dv)",
     _backward,
     _backward_fake,
-    backward_flops,
+    _backward_flops,
 )
 flash_attention.register_autograd(_gradients, setup_context=_setup_context)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from actckpt.ops.attention import reference
+from actckpt.ops.attention.options import Options
 from pages.pictures import svg
 from pages.pictures.player import player
 from pages.pictures.svg import Timeline
 
 N_TILES = 4
+CAUSAL = Options(scale=1.0, right=0)
 NEVER_WRITTEN = "the scores: never written"
 
 
@@ -31,7 +33,7 @@ def visits(seq_len: int, block_m: int, block_n: int) -> list[Visit]:
     found = []
     for i, queries in enumerate(reference._tiles(seq_len, block_m)):
         for j, keys in enumerate(reference._tiles(seq_len, block_n)):
-            if reference._hidden(queries, keys, q, k):
+            if reference._hidden(queries, keys, q, k, CAUSAL):
                 break
             # the first query of the tile does not see its last key
             found.append(Visit(i, j, masked=keys.stop - 1 > queries.start))
