@@ -83,13 +83,14 @@ def block_d(head_dim: int) -> int:
     return max(16, 1 << (head_dim - 1).bit_length())
 
 
-def launches(capability: tuple[int, int], itemsize: int, head_dim: int) -> Launches:
+def launches(capability: tuple[int, int], itemsize: int, head_dim: int, descriptors: bool) -> Launches:
     """How to launch on a GPU.
 
     Args:
         capability: The GPU's compute capability, as (9, 0).
         itemsize: The bytes of an element: 2 or 4.
         head_dim: One of `HEAD_DIMS`.
+        descriptors: Whether the kernels read through tensor descriptors.
     """
     width = max(64, block_d(head_dim))
     if itemsize == 4:
