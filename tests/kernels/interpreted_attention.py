@@ -6,10 +6,19 @@ import math
 
 import pytest
 import torch
-from attention_cases import HEADS, check_error, check_large_scores, random_inputs
+from attention_cases import (
+    HEADS,
+    MASKS,
+    check_error,
+    check_large_scores,
+    minus_infinity,
+    offsets,
+    random_inputs,
+    run,
+)
 
 from actckpt.errors import InputError
-from actckpt.ops.attention import flash_attention, reference
+from actckpt.ops.attention import flash_attention, launch, reference
 from actckpt.ops.attention.config import HEAD_DIMS, INTERPRETER
 
 # (S_q, S_k); the interpreter's tiles have 32 or 16 rows
@@ -32,12 +41,30 @@ def nan_in_new_memory(monkeypatch):
     """What a kernel does not write shows."""
     for owner, name in ((torch, "empty_like"), (torch.Tensor, "new_empty")):
         original = getattr(owner, name)
-        monkeypatch.setattr(
-            owner, name, lambda *args, original=original, **kwargs: original(*args, **kwargs).fill_(math.nan)
-        )
+
+        def poisoned(*args, original=original, **options):
+            made = original(*args, **options)
+            return made.fill_(math.nan) if made.is_floating_point() else made
+
+        monkeypatch.setattr(owner, name, poisoned)
+
+
+@pytest.fixture(params=["descriptors", "pointers"])
+def path(request, monkeypatch):
+    """Both ways in which a kernel reads a tensor that allows both."""
+    taken = []
+    original = launch._operands
+    monkeypatch.setattr(
+        launch, "_operands", lambda *args, **options: taken.append(args[1]) or original(*args, **options)
+    )
+    if request.param == "pointers":
+        monkeypatch.setattr(launch, "_describable", lambda *_: False)
+    yield
+    assert (True in taken) == (request.param == "descriptors")
 
 
 @BOTH
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_every_length(lengths, causal):
     *inputs, do = random_inputs(*LENGTHS[lengths], 2, 1, dtype=torch.float16, batch=1)
@@ -51,16 +78,74 @@ def test_every_type(dtype, causal):
     check_error(flash_attention, inputs, do, causal=causal, impl="triton")
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("head_dim", HEAD_DIMS)
 def test_every_head_dimension(head_dim):
     *inputs, do = random_inputs(35, 50, 1, 1, head_dim=head_dim, dtype=torch.float16, batch=1)
     check_error(flash_attention, inputs, do, causal=True, impl="triton")
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("heads", HEADS)
 def test_heads_and_batches(heads):
-    *inputs, do = random_inputs(19, 19, *HEADS[heads], dtype=torch.float32)
+    *inputs, do = random_inputs(19, 19, *HEADS[heads], dtype=torch.float16)
     check_error(flash_attention, inputs, do, causal=True, impl="triton")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("mask", MASKS)
+def test_every_mask(mask, dtype):
+    lengths, options = MASKS[mask]
+    *inputs, do = random_inputs(*lengths, 4, 2, dtype=dtype, batch=1)
+    dlse = random_inputs(*lengths, 4, 2, dtype=torch.float32, batch=1)[3][..., 0]
+    check_error(flash_attention, inputs, do, dlse, impl="triton", **options)
+
+
+@pytest.mark.parametrize("mask", [name for name in MASKS if "documents" not in name and "at once" not in name])
+def test_every_mask_by_pointers(mask, monkeypatch):
+    monkeypatch.setattr(launch, "_describable", lambda *_: False)
+    lengths, options = MASKS[mask]
+    *inputs, do = random_inputs(*lengths, 2, 1, dtype=torch.float16, batch=1)
+    check_error(flash_attention, inputs, do, impl="triton", **options)
+
+
+def test_many_documents():
+    # of every length around a tile's, some of them empty
+    lengths = (0, 1, 31, 32, 33, 0, 0, 5, 64, 15, 16, 17, 0)
+    total = sum(lengths)
+    *inputs, do = random_inputs(total, total, 1, 1, dtype=torch.float16, batch=1)
+    check_error(flash_attention, inputs, do, causal=True, cu_seqlens=offsets(*lengths), impl="triton")
+
+
+def test_what_is_not_a_number_stays_in_its_document():
+    q, k, v, do = (x.detach().clone() for x in random_inputs(81, 81, 2, 1, dtype=torch.float16, batch=1))
+    for x in (q, k, v, do):
+        x[:, :, 33:50] = math.nan
+    options = {"return_lse": True, "cu_seqlens": offsets(33, 17, 31), "impl": "triton"}
+    for x in run(flash_attention, (q, k, v), do, torch.float16, **options):
+        assert torch.cat((x[:, :, :33], x[:, :, 50:]), 2).isfinite().all()
+
+
+@pytest.mark.parametrize("lengths", [(40, 50), (50, 9)], ids=str)
+def test_lse_alone_has_a_gradient(lengths):
+    inputs = random_inputs(*lengths, 2, 1, dtype=torch.float32, batch=1)[:3]
+
+    def z_loss(impl):
+        _, lse = flash_attention(*inputs, causal=True, impl=impl, return_lse=True)
+        return torch.autograd.grad(lse[lse > -math.inf].square().sum(), inputs)
+
+    for x, right in zip(z_loss("triton"), z_loss("reference"), strict=True):
+        torch.testing.assert_close(x, right)
+
+
+@pytest.mark.usefixtures("path")
+def test_scores_of_minus_infinity():
+    *inputs, do = minus_infinity(torch.float16)
+    kernels, reference = (
+        run(flash_attention, inputs, do, torch.float16, return_lse=True, impl=impl) for impl in ("triton", "reference")
+    )
+    for x, right in zip(kernels, reference, strict=True):
+        torch.testing.assert_close(x, right, rtol=1e-3, atol=1e-3)
 
 
 def test_any_strides():

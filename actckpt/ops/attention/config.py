@@ -39,31 +39,35 @@ class Launches(NamedTuple):
 INTERPRETER = Launches(Launch(32, 16, 4, 1), Launch(16, 32, 4, 1), Launch(32, 16, 4, 1))
 """For the interpreter: small tiles of unequal sides, so that small shapes meet every kind of tile."""
 
-# For 16-bit types, by architecture and width of a tile: the largest tiles for which the tiles in flight fit into shared
-# memory, 163 KB on sm_80, 227 KB on sm_90 and sm_100, 99 KB on sm_89, which stands for all others, and for which the
-# compiler's loop over unmasked tiles stores no register to memory, but for the forward of D = 256 on sm_80. Some loops
-# read a few back that were stored ahead: 13 for dK/dV of D = 128 on sm_90, where tiles that avoid it halve the width of
-# the matrix instructions. The search began at PyTorch's choices for FlexAttention
-# (torch/_inductor/template_heuristics/triton.py).
-_HALF: dict[int, dict[int, Launches]] = {
-    80: {
+# For 16-bit types, by what the tiles are read with and by the width of a tile. Unmeasured, all of them: chosen by what
+# the compiler makes of them. The tiles in flight fit into shared memory: 163 KB on sm_80, 227 KB on sm_90 and sm_100,
+# 99 KB on sm_89, which stands for all others. Within that they are the largest whose main loop keeps its registers and,
+# on sm_90, lets matrix products run while it goes on; tests/kernels/machine_code.py reads both from the machine code.
+_HALF: dict[str, dict[int, Launches]] = {
+    "sm_80": {
         64: Launches(Launch(128, 64, 4, 3), Launch(64, 128, 8, 2), Launch(128, 64, 8, 2)),
         128: Launches(Launch(128, 64, 8, 3), Launch(64, 64, 8, 2), Launch(128, 64, 8, 2)),
         256: Launches(Launch(128, 32, 8, 2), Launch(32, 64, 8, 1), Launch(64, 32, 8, 1)),
     },
-    89: {
+    "sm_89": {
         64: Launches(Launch(128, 64, 4, 3), Launch(64, 128, 8, 2), Launch(128, 64, 8, 2)),
         128: Launches(Launch(128, 32, 8, 2), Launch(64, 64, 8, 2), Launch(64, 32, 4, 2)),
         256: Launches(Launch(64, 32, 8, 1), Launch(32, 32, 8, 1), Launch(32, 32, 8, 1)),
     },
     # with wgmma, a group of 4 warps multiplies 64 rows: 8 warps take 128
-    90: {
+    "sm_90 descriptors": {
         64: Launches(Launch(128, 128, 8, 3), Launch(64, 128, 8, 3), Launch(128, 64, 8, 3)),
-        128: Launches(Launch(128, 64, 8, 3), Launch(64, 128, 8, 3), Launch(128, 64, 8, 3)),
-        256: Launches(Launch(128, 64, 8, 2), Launch(32, 64, 8, 2), Launch(64, 64, 8, 2)),
+        128: Launches(Launch(128, 128, 8, 2), Launch(64, 128, 8, 3), Launch(128, 64, 8, 3)),
+        256: Launches(Launch(128, 64, 8, 2), Launch(32, 64, 8, 2), Launch(128, 32, 8, 2)),
+    },
+    # pointers and their masks take registers: narrower tiles, and at D = 256 none in flight but for dK/dV
+    "sm_90 pointers": {
+        64: Launches(Launch(128, 128, 8, 3), Launch(64, 128, 8, 3), Launch(128, 64, 8, 3)),
+        128: Launches(Launch(128, 64, 8, 3), Launch(32, 128, 8, 2), Launch(128, 64, 8, 3)),
+        256: Launches(Launch(128, 32, 8, 1), Launch(32, 64, 8, 2), Launch(128, 32, 8, 1)),
     },
     # accumulators live in tensor memory: 512 columns of 128 float32
-    100: {
+    "sm_100": {
         64: Launches(Launch(128, 128, 8, 3), Launch(64, 128, 8, 2), Launch(128, 64, 8, 3)),
         128: Launches(Launch(128, 64, 8, 3), Launch(64, 128, 8, 2), Launch(128, 64, 8, 3)),
         256: Launches(Launch(128, 64, 8, 1), Launch(64, 64, 8, 1), Launch(64, 64, 8, 1)),
@@ -95,5 +99,8 @@ def launches(capability: tuple[int, int], itemsize: int, head_dim: int, descript
     width = max(64, block_d(head_dim))
     if itemsize == 4:
         return _SINGLE[width]
-    architecture = {(8, 0): 80, (8, 7): 80, (9, 0): 90, (10, 0): 100, (10, 3): 100}.get(capability, 89)
-    return _HALF[architecture][width]
+    architecture = {(8, 0): "sm_80", (8, 7): "sm_80", (9, 0): "sm_90", (10, 0): "sm_100", (10, 3): "sm_100"}
+    name = architecture.get(capability, "sm_89")
+    if name == "sm_90":
+        name = "sm_90 descriptors" if descriptors else "sm_90 pointers"
+    return _HALF[name][width]

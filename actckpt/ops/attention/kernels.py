@@ -9,10 +9,10 @@ Exponentials are taken to base 2, where the hardware has an instruction: with `s
 probability `exp(scale * s - lse)` is `exp2(scale_log2 * s - lse_log2)`, one fused multiply-add and one `exp2`. With a
 softcap c, s becomes `tanh(s * cap_scale)` with `cap_scale = scale / c`, and `scale_log2` is `c * log2(e)`.
 
-Under DESCRIPTORS a tensor [B, heads, S, D] arrives as a tensor descriptor, which the copy engine reads: what lies
-beyond the tensor is 0 when it is read and dropped when it is written. Else it arrives as a pointer, and `stride_x` is
-the tuple of its strides, in elements; offsets are 64 bits wide. A tile's width BLOCK_D is HEAD_DIM rounded up to a power
-of two, and the columns beyond HEAD_DIM are read as 0.
+A tensor [B, heads, S, D] may arrive as a tensor descriptor, which the copy engine reads: what lies beyond the tensor is
+0 when it is read and dropped when it is written. Else it arrives as a pointer, and `stride_x` is the tuple of its
+strides, in elements; offsets are 64 bits wide. A tile's width BLOCK_D is HEAD_DIM rounded up to a power of two, and the
+columns beyond HEAD_DIM are read as 0.
 
 Under PACKED the batch is one, and `cu_q` and `cu_k` say where each of `n_documents` begins; `_document` tells how a
 program finds its own. Row numbers count from the first row of the document, or of the batch entry.
@@ -41,7 +41,7 @@ def forward_kernel(
     q, k, v, o, lse, cu_q, cu_k,
     stride_q, stride_k, stride_v, stride_o,
     n_heads, n_kv_heads, s_q, s_k, n_documents, scale_log2, cap_scale, left, right,
-    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr, DESCRIPTORS: tl.constexpr,
+    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The output and lse of one tile of queries."""
@@ -49,10 +49,10 @@ def forward_kernel(
     first_q, s_q_own = _extent(cu_q, document, s_q, PACKED)
     first_k, s_k_own = _extent(cu_k, document, s_k, PACKED)
     # the last tiles come first: under a causal mask they take longest, and what is short fills the gaps at the end
-    start_m = (tiles - 1 - tile) * BLOCK_M
+    start_m = tl.where(tile < tiles, tiles - 1 - tile, tile) * BLOCK_M
     kv_head = head // (n_heads // n_kv_heads)
     # [BLOCK_M, BLOCK_D]
-    q_tile = _load(q, stride_q, batch, head, first_q, start_m, s_q_own, DESCRIPTORS, HEAD_DIM, BLOCK_M, BLOCK_D)
+    q_tile = _load(q, stride_q, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
 
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     # [BLOCK_M]
@@ -61,11 +61,11 @@ def forward_kernel(
     start, full_start, full_end, end = _key_range(start_m, s_q_own, s_k_own, left, right, LEFT, RIGHT, BLOCK_M, BLOCK_N)
     for start_n in range(start, end, BLOCK_N):
         # [BLOCK_N, BLOCK_D]
-        k_tile = _load(k, stride_k, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
+        k_tile = _load(k, stride_k, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
         # [BLOCK_M, BLOCK_N]
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
         if SOFTCAP:
-            s = _tanh(s * cap_scale)
+            s = _tanh(s * cap_scale, q_tile.dtype == tl.float32)
         if (start_n < full_start) | (start_n >= full_end):
             queries = start_m + tl.arange(0, BLOCK_M)[:, None]
             keys = start_n + tl.arange(0, BLOCK_N)[None, :]
@@ -77,14 +77,14 @@ def forward_kernel(
         p = tl.exp2(s * scale_log2 - finite_max[:, None])
         rescale = tl.exp2(row_max - finite_max)
         row_sum = row_sum * rescale + tl.sum(p, 1)
-        v_tile = _load(v, stride_v, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
+        v_tile = _load(v, stride_v, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
         acc = tl.dot(p.to(v_tile.dtype), v_tile, acc * rescale[:, None], input_precision="ieee")
         row_max = new_max
 
     # a row that saw no key has a sum of 0 and a maximum of -inf: its output is 0 and its lse -inf
     row_sum = tl.where(row_sum == 0, 1, row_sum)
     acc = acc / row_sum[:, None]
-    _store(o, acc, stride_o, batch, head, first_q, start_m, s_q_own, DESCRIPTORS, HEAD_DIM, BLOCK_M, BLOCK_D)
+    _store(o, acc, stride_o, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
     rows = start_m + tl.arange(0, BLOCK_M)
     lse += (batch * n_heads + head) * s_q + first_q
     tl.store(lse + rows, (row_max + tl.log2(row_sum)) * LN_2, mask=rows < s_q_own)
@@ -102,8 +102,8 @@ def preprocess_kernel(
     padded = (batch * n_heads + head) * padded_rows + _padded(first_q, document, PACKED)
     for start_m in range(tile * PADDING, tile * PADDING + PADDING, BLOCK_M):
         # [BLOCK_M, BLOCK_D]
-        o_tile = _load(o, stride_o, batch, head, first_q, start_m, s_q_own, False, HEAD_DIM, BLOCK_M, BLOCK_D)
-        do_tile = _load(do, stride_do, batch, head, first_q, start_m, s_q_own, False, HEAD_DIM, BLOCK_M, BLOCK_D)
+        o_tile = _load(o, stride_o, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
+        do_tile = _load(do, stride_do, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
         # [BLOCK_M]
         delta = tl.sum(o_tile.to(tl.float32) * do_tile.to(tl.float32), 1)
         rows = start_m + tl.arange(0, BLOCK_M)
@@ -121,7 +121,7 @@ def dk_dv_kernel(
     q, k, v, do, rows_lse, rows_delta, dk, dv, cu_q, cu_k,
     stride_q, stride_k, stride_v, stride_do, stride_dk, stride_dv,
     n_heads, n_kv_heads, s_q, s_k, n_documents, padded_rows, scale, scale_log2, cap_scale, left, right,
-    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr, DESCRIPTORS: tl.constexpr,
+    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The gradients of one tile of keys and values, summed over the query heads that share the key/value head."""
@@ -130,8 +130,8 @@ def dk_dv_kernel(
     first_k, s_k_own = _extent(cu_k, document, s_k, PACKED)
     start_n = tile * BLOCK_N
     # [BLOCK_N, BLOCK_D]
-    k_tile = _load(k, stride_k, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
-    v_tile = _load(v, stride_v, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
+    k_tile = _load(k, stride_k, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
+    v_tile = _load(v, stride_v, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
 
     dk_tile = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     dv_tile = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
@@ -139,37 +139,36 @@ def dk_dv_kernel(
         start_n, s_q_own, s_k_own, left, right, LEFT, RIGHT, BLOCK_M, BLOCK_N
     )
     group = n_heads // n_kv_heads
-    tiles = tl.cdiv(tl.maximum(end - start, 0), BLOCK_M)
-    # the heads one after the other in one loop, so that the loads of the next begin while one is computed
-    for step in range(tiles * group):
-        head = kv_head * group + step // tl.maximum(tiles, 1)
-        start_m = start + step % tl.maximum(tiles, 1) * BLOCK_M
-        # [BLOCK_M, BLOCK_D]
-        q_tile = _load(q, stride_q, batch, head, first_q, start_m, s_q_own, DESCRIPTORS, HEAD_DIM, BLOCK_M, BLOCK_D)
-        do_tile = _load(do, stride_do, batch, head, first_q, start_m, s_q_own, DESCRIPTORS, HEAD_DIM, BLOCK_M, BLOCK_D)
-        # [BLOCK_M]
-        rows = (batch * n_heads + head) * padded_rows + _padded(first_q, document, PACKED) + start_m
-        lse_log2 = tl.load(rows_lse + rows + tl.arange(0, BLOCK_M))
-        delta = tl.load(rows_delta + rows + tl.arange(0, BLOCK_M))
-        # [BLOCK_N, BLOCK_M]: keys are the rows, so that p and ds are ready for the products with do and q
-        s = tl.dot(k_tile, tl.trans(q_tile), input_precision="ieee")
-        if SOFTCAP:
-            s = _tanh(s * cap_scale)
-        p = tl.exp2(s * scale_log2 - lse_log2[None, :])
-        if (start_m < full_start) | (start_m >= full_end):
-            keys = start_n + tl.arange(0, BLOCK_N)[:, None]
-            queries = start_m + tl.arange(0, BLOCK_M)[None, :]
-            p = tl.where(_visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT), p, 0)
-        dv_tile = tl.dot(p.to(do_tile.dtype), do_tile, dv_tile, input_precision="ieee")
-        dp = tl.dot(v_tile, tl.trans(do_tile), input_precision="ieee")
-        ds = p * (dp - delta[None, :])
-        if SOFTCAP:
-            ds *= 1 - s * s
-        dk_tile = tl.dot(ds.to(q_tile.dtype), q_tile, dk_tile, input_precision="ieee")
+    # flattened into one loop, in which the loads for the next head begin while one is computed
+    for head in tl.range(kv_head * group, kv_head * group + group, flatten=True):
+        for start_m in range(start, end, BLOCK_M):
+            # [BLOCK_M, BLOCK_D]
+            q_tile = _load(q, stride_q, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
+            do_tile = _load(do, stride_do, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
+            # [BLOCK_M]
+            rows = (batch * n_heads + head) * padded_rows + _padded(first_q, document, PACKED) + start_m
+            lse_log2 = _load_rows(rows_lse, rows, BLOCK_M)
+            delta = _load_rows(rows_delta, rows, BLOCK_M)
+            # [BLOCK_N, BLOCK_M]: keys are the rows, so that p and ds are ready for the products with do and q
+            s = tl.dot(k_tile, tl.trans(q_tile), input_precision="ieee")
+            if SOFTCAP:
+                s = _tanh(s * cap_scale, q_tile.dtype == tl.float32)
+            p = tl.exp2(s * scale_log2 - lse_log2[None, :])
+            if (start_m < full_start) | (start_m >= full_end):
+                keys = start_n + tl.arange(0, BLOCK_N)[:, None]
+                queries = start_m + tl.arange(0, BLOCK_M)[None, :]
+                p = tl.where(_visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT), p, 0)
+            dv_tile = tl.dot(p.to(do_tile.dtype), do_tile, dv_tile, input_precision="ieee")
+            if SOFTCAP:
+                # the derivative of tanh, while s is at hand
+                p *= 1 - s * s
+            dp = tl.dot(v_tile, tl.trans(do_tile), input_precision="ieee")
+            ds = p * (dp - delta[None, :])
+            dk_tile = tl.dot(ds.to(q_tile.dtype), q_tile, dk_tile, input_precision="ieee")
 
     dk_tile *= scale
-    _store(dk, dk_tile, stride_dk, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
-    _store(dv, dv_tile, stride_dv, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
+    _store(dk, dk_tile, stride_dk, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
+    _store(dv, dv_tile, stride_dv, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -177,46 +176,47 @@ def dq_kernel(
     q, k, v, do, rows_lse, rows_delta, dq, cu_q, cu_k,
     stride_q, stride_k, stride_v, stride_do, stride_dq,
     n_heads, n_kv_heads, s_q, s_k, n_documents, padded_rows, scale, scale_log2, cap_scale, left, right,
-    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr, DESCRIPTORS: tl.constexpr,
+    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The gradient of one tile of queries."""
     batch, head, document, tile, tiles = _program(cu_q, s_q, n_heads, n_documents, BLOCK_M, PACKED)
     first_q, s_q_own = _extent(cu_q, document, s_q, PACKED)
     first_k, s_k_own = _extent(cu_k, document, s_k, PACKED)
-    start_m = (tiles - 1 - tile) * BLOCK_M
+    start_m = tl.where(tile < tiles, tiles - 1 - tile, tile) * BLOCK_M
     kv_head = head // (n_heads // n_kv_heads)
     # [BLOCK_M, BLOCK_D]
-    q_tile = _load(q, stride_q, batch, head, first_q, start_m, s_q_own, DESCRIPTORS, HEAD_DIM, BLOCK_M, BLOCK_D)
-    do_tile = _load(do, stride_do, batch, head, first_q, start_m, s_q_own, DESCRIPTORS, HEAD_DIM, BLOCK_M, BLOCK_D)
+    q_tile = _load(q, stride_q, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
+    do_tile = _load(do, stride_do, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
     # [BLOCK_M]
     rows = (batch * n_heads + head) * padded_rows + _padded(first_q, document, PACKED) + start_m
-    lse_log2 = tl.load(rows_lse + rows + tl.arange(0, BLOCK_M))
-    delta = tl.load(rows_delta + rows + tl.arange(0, BLOCK_M))
+    lse_log2 = _load_rows(rows_lse, rows, BLOCK_M)
+    delta = _load_rows(rows_delta, rows, BLOCK_M)
 
     dq_tile = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     start, full_start, full_end, end = _key_range(start_m, s_q_own, s_k_own, left, right, LEFT, RIGHT, BLOCK_M, BLOCK_N)
     for start_n in range(start, end, BLOCK_N):
         # [BLOCK_N, BLOCK_D]
-        k_tile = _load(k, stride_k, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
-        v_tile = _load(v, stride_v, batch, kv_head, first_k, start_n, s_k_own, DESCRIPTORS, HEAD_DIM, BLOCK_N, BLOCK_D)
+        k_tile = _load(k, stride_k, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
+        v_tile = _load(v, stride_v, batch, kv_head, first_k, start_n, s_k_own, HEAD_DIM, BLOCK_N, BLOCK_D)
         # [BLOCK_M, BLOCK_N]
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
         if SOFTCAP:
-            s = _tanh(s * cap_scale)
+            s = _tanh(s * cap_scale, q_tile.dtype == tl.float32)
         p = tl.exp2(s * scale_log2 - lse_log2[:, None])
         if (start_n < full_start) | (start_n >= full_end):
             queries = start_m + tl.arange(0, BLOCK_M)[:, None]
             keys = start_n + tl.arange(0, BLOCK_N)[None, :]
             p = tl.where(_visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT), p, 0)
+        if SOFTCAP:
+            # the derivative of tanh, while s is at hand
+            p *= 1 - s * s
         dp = tl.dot(do_tile, tl.trans(v_tile), input_precision="ieee")
         ds = p * (dp - delta[:, None])
-        if SOFTCAP:
-            ds *= 1 - s * s
         dq_tile = tl.dot(ds.to(k_tile.dtype), k_tile, dq_tile, input_precision="ieee")
 
     dq_tile *= scale
-    _store(dq, dq_tile, stride_dq, batch, head, first_q, start_m, s_q_own, DESCRIPTORS, HEAD_DIM, BLOCK_M, BLOCK_D)
+    _store(dq, dq_tile, stride_dq, batch, head, first_q, start_m, s_q_own, HEAD_DIM, BLOCK_M, BLOCK_D)
 
 
 @triton.jit
@@ -336,36 +336,49 @@ def _visible(queries, keys, s_q, s_k, left, right, LEFT: tl.constexpr, RIGHT: tl
 
 
 @triton.jit
-def _tanh(x):
-    """The hyperbolic tangent, to a few units in the last place of float32."""
+def _tanh(x, PRECISE: tl.constexpr):
+    """The hyperbolic tangent, to 2**-23 in all; if PRECISE, to a few units in the last place."""
+    far = 1 - 2 / (1 + tl.exp2(x * (2 * LOG2_E)))
+    if not PRECISE:
+        return far
     square = x * x
-    near_zero = x + x * square * (-1 / 3 + square * (2 / 15 + square * (-17 / 315)))
-    e = tl.exp2(tl.abs(x) * (-2 * LOG2_E))
-    far = (1 - e) / (1 + e)
-    return tl.where(square < 0.04, near_zero, tl.where(x < 0, -far, far))
+    near = x + x * square * (-1 / 3 + square * (2 / 15 + square * (-17 / 315)))
+    return tl.where(square < 0.04, near, far)
 
 
 @triton.jit
 def _load(
     x, stride, batch, head, first, start, length,
-    DESCRIPTORS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr,
+    HEAD_DIM: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK, BLOCK_D]: rows of one head from row `start` of the document on; 0 beyond HEAD_DIM and beyond `length`."""
-    if DESCRIPTORS:
-        return x.load([batch.to(tl.int32), head.to(tl.int32), start, 0]).reshape(BLOCK, BLOCK_D)
+    if isinstance(x, tl.tensor_descriptor):
+        return x.load([tl.cast(batch, tl.int32), tl.cast(head, tl.int32), start, 0]).reshape(BLOCK, BLOCK_D)
     else:
         mask = _inside(start, length, HEAD_DIM, BLOCK, BLOCK_D)
         return tl.load(_pointers(x, stride, batch, head, first, start, BLOCK, BLOCK_D), mask=mask, other=0.0)
 
 
 @triton.jit
+def _load_rows(x, start, BLOCK: tl.constexpr):
+    """[BLOCK]: padded rows from `start` on."""
+    if isinstance(x, tl.tensor_descriptor):
+        return x.load([start.to(tl.int32)])
+    else:
+        return tl.load(x + start + tl.arange(0, BLOCK))
+
+
+@triton.jit
 def _store(
     x, tile, stride, batch, head, first, start, length,
-    DESCRIPTORS: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr,
+    HEAD_DIM: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """Write what `_load` would read, in the type of the memory."""
-    if DESCRIPTORS:
-        x.store([batch.to(tl.int32), head.to(tl.int32), start, 0], tile.to(x.dtype).reshape(1, 1, BLOCK, BLOCK_D))
+    if isinstance(x, tl.tensor_descriptor):
+        x.store(
+            [tl.cast(batch, tl.int32), tl.cast(head, tl.int32), start, 0],
+            tile.to(x.dtype).reshape(1, 1, BLOCK, BLOCK_D),
+        )
     else:
         mask = _inside(start, length, HEAD_DIM, BLOCK, BLOCK_D)
         pointers = _pointers(x, stride, batch, head, first, start, BLOCK, BLOCK_D)

@@ -31,7 +31,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, options: Options) -> tuple[Tensor, 
     keys = _operands(launch.block_n, descriptors, k=k, v=v)
     with torch.cuda.device_of(q):
         kernels.forward_kernel[_grid(q, launch.block_m, options.cu_seqlens_q)](
-            **queries, **keys, lse=lse, **_sizes(q, k, options), **_constants(launch, q, descriptors)
+            **queries, **keys, lse=lse, **_sizes(q, k, options), **_constants(launch, q)
         )
     return o, lse
 
@@ -52,13 +52,13 @@ def backward(
         queries = _operands(launch.block_m, descriptors, q=q, do=do)
         keys = _operands(launch.block_n, descriptors, k=k, v=v, dk=dk, dv=dv)
         kernels.dk_dv_kernel[_grid(k, launch.block_n, options.cu_seqlens_k)](
-            **queries, **keys, rows_lse=rows[0], rows_delta=rows[1], **scales, **_constants(launch, q, descriptors)
+            **queries, **keys, **_rows(rows, launch, q), **scales, **_constants(launch, q)
         )
         launch = config.dq
         queries = _operands(launch.block_m, descriptors, q=q, do=do, dq=dq)
         keys = _operands(launch.block_n, descriptors, k=k, v=v)
         kernels.dq_kernel[_grid(q, launch.block_m, options.cu_seqlens_q)](
-            **queries, **keys, rows_lse=rows[0], rows_delta=rows[1], **scales, **_constants(launch, q, descriptors)
+            **queries, **keys, **_rows(rows, launch, q), **scales, **_constants(launch, q)
         )
     return dq, dk, dv
 
@@ -88,15 +88,13 @@ def _preprocess(o: Tensor, do: Tensor, lse: Tensor, dlse: Tensor | None, options
 
 
 def _describable(options: Options, *tensors: Tensor) -> bool:
-    """Whether the kernels can read and write the tensors through descriptors, which the copy engine of sm_90 takes.
+    """Whether the kernels can read and write the tensors through descriptors.
 
-    It wants rows without gaps, at multiples of 16 bytes. Packed documents have no descriptors of their own: what lies
-    beyond a document is the next one, and not 0.
+    The copy engine wants rows without gaps, at multiples of 16 bytes. Packed documents have no descriptors of their
+    own: what lies beyond a document is the next one, and not 0.
     """
-    if options.cu_seqlens_q is not None or not (interpreted() or _capability(tensors[0]) >= (9, 0)):
-        return False
-    return all(
-        x.dtype.itemsize == 2
+    return options.cu_seqlens_q is None and all(
+        _copy_engine(x)
         and x.stride(3) == 1
         and x.data_ptr() % 16 == 0
         and all(stride > 0 and stride % 8 == 0 for stride in _tensor_strides(x)[:3])
@@ -114,6 +112,19 @@ def _operands(block: int, descriptors: bool, **tensors: Tensor) -> dict[str, Any
 
 def _descriptor(x: Tensor, block: int) -> TensorDescriptor:
     return TensorDescriptor(x, list(x.shape), _tensor_strides(x), [1, 1, block, block_d(x.shape[3])])
+
+
+def _rows(rows: Tensor, launch: Launch, q: Tensor) -> dict[str, Any]:
+    """What the preprocess kernel made, by descriptors where there are any: a thread's own copies would be narrow."""
+    pair: list[Any] = list(rows.unbind())
+    if _copy_engine(q):
+        pair = [TensorDescriptor(x, [x.numel()], [1], [launch.block_m]) for x in pair]
+    return {"rows_lse": pair[0], "rows_delta": pair[1]}
+
+
+def _copy_engine(x: Tensor) -> bool:
+    """Whether there are tensor descriptors, which the copy engine of sm_90 takes; for float32 they are of no use."""
+    return x.dtype.itemsize == 2 and (interpreted() or _capability(x) >= (9, 0))
 
 
 def _tensor_strides(x: Tensor) -> list[int]:
@@ -147,9 +158,8 @@ def _sizes(q: Tensor, k: Tensor, options: Options) -> dict[str, Any]:
     }
 
 
-def _constants(launch: Launch, q: Tensor, descriptors: bool) -> dict[str, Any]:
+def _constants(launch: Launch, q: Tensor) -> dict[str, Any]:
     return {
-        "DESCRIPTORS": descriptors,
         "HEAD_DIM": q.shape[3],
         "BLOCK_D": block_d(q.shape[3]),
         "BLOCK_M": launch.block_m,
