@@ -160,7 +160,7 @@ def test_without_key_value_heads_attention_is_multi_head() -> None:
         ({"model_type": "mistral"}, 4096),
         # it has no such switch
         ({"model_type": "mistral", "sliding_window": 64, "use_sliding_window": False}, 64),
-        ({"model_type": "llama", "sliding_window": 64, "use_sliding_window": True}, None),
+        (QWEN | {"model_type": "llama", "max_window_layers": 0}, None),
         ({"model_type": "qwen2", "sliding_window": 64, "use_sliding_window": False}, None),
         ({"model_type": "qwen2", "sliding_window": 64}, None),
         ({"model_type": "qwen2", "sliding_window": None, "use_sliding_window": True, "max_window_layers": 0}, None),
@@ -244,7 +244,7 @@ def without(key: str) -> dict[str, Any]:
         ),
         *(
             (QWEN | {"layer_types": kinds}, f"layer_types is {kinds!r}: it must be a list of 3")
-            for kinds in ([], ["sliding_attention"], ["chunked_attention"] * 3, [["sliding_attention"]] * 3, "sliding")
+            for kinds in ([], ["sliding_attention"], ["chunked_attention"] * 3, [["sliding_attention"]] * 3, 3)
         ),
         *(
             ({key: value}, f"{value!r}")
