@@ -315,6 +315,12 @@ def test_pairs_that_a_window_leaves(lengths: list[int], window: int) -> None:
     assert visible_pairs(np.array(lengths, dtype=object), window).tolist() == right
 
 
+def flash_runs_again(policy: str) -> int:
+    """In how many of twelve blocks."""
+    blocks = {"none": 0, "ffn": 0, "save_attention": 0, "pointwise": 0, "every_2": 6, "every_3": 4, "every_4": 3}
+    return blocks.get(policy, 12)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("seq_len", [99, 100, 101, 555])
 def test_a_window_spares_flash_attention_what_it_hides_and_changes_no_byte(policy: str, seq_len: int) -> None:
@@ -329,8 +335,7 @@ def test_a_window_spares_flash_attention_what_it_hides_and_changes_no_byte(polic
     less = 12 * 2 * 3 * whole.q_size * hidden
     assert step.flops.forward - windowed.flops.forward == 2 * less
     assert step.flops.backward - windowed.flops.backward == 5 * less
-    times = {"none": 0, "ffn": 0, "save_attention": 0, "pointwise": 0, "every_2": 6, "every_3": 4, "every_4": 3}
-    assert 12 * (step.flops.recompute - windowed.flops.recompute) == times.get(policy, 12) * 2 * less
+    assert 12 * (step.flops.recompute - windowed.flops.recompute) == flash_runs_again(policy) * 2 * less
 
 
 @pytest.mark.parametrize(
@@ -371,8 +376,7 @@ def test_causality_halves_flash_attention_and_leaves_eager_attention(policy: str
     less = 12 * 2 * c.q_size * (s * (s - 1) // 2)
     assert all_pairs.forward - masked.forward == 2 * less
     assert all_pairs.backward - masked.backward == 5 * less
-    times = {"none": 0, "ffn": 0, "save_attention": 0, "pointwise": 0, "every_2": 6, "every_3": 4, "every_4": 3}
-    assert 12 * (all_pairs.recompute - masked.recompute) == times.get(policy, 12) * 2 * less
+    assert 12 * (all_pairs.recompute - masked.recompute) == flash_runs_again(policy) * 2 * less
     eager = [
         estimate(c, seq_len=s, policy=policy, attention="eager", rules=FlopRules(causal=on)).flops
         for on in (True, False)
