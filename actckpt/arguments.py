@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from actckpt.config import ModelConfig
 from actckpt.errors import InputError, unknown
 from actckpt.ledger import Count
 
@@ -46,11 +45,11 @@ def checked_ranks(data_parallel: Any) -> int:
     return _positive("data_parallel", data_parallel)
 
 
-def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
+def checked_seq_len(seq_len: Any) -> Count:
     """S as a Python int, or as an array of Python ints: arithmetic with them is exact however large it gets.
 
     Raises:
-        InputError: It is not whole, below 1, beyond `MAX_COUNT`, or longer than a sliding window of the model.
+        InputError: It is not whole, below 1, or beyond `MAX_COUNT`.
     """
     try:
         if isinstance(seq_len, bool):
@@ -62,7 +61,6 @@ def checked_seq_len(config: ModelConfig, seq_len: Any) -> Count:
         raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
     if lengths.max() > MAX_COUNT:
         raise InputError(f"seq_len is {seq_len!r}: it must be at most {MAX_COUNT}")
-    config.check_window(lengths.max())
     return lengths if lengths.ndim else int(lengths)
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -55,7 +55,9 @@ class ModelConfig:
         rope_theta: The base of the rotary frequencies (llama).
         rope_scaling: How the rotary frequencies are stretched, or None.
         norm_eps: What the norms add to the mean square.
-        sliding_window: The number of keys that a query sees at most, or None for all. Longer sequences are refused.
+        sliding_window: W, the number of keys that a query of every block sees at most, its own among them, or None for
+            all. Flash attention computes only what is visible. Eager attention computes every score and masks it. No
+            saved tensor depends on it.
 
     Raises:
         InputError: A size is not a positive whole number, the heads do not divide, or another value cannot be used.
@@ -129,18 +131,6 @@ class ModelConfig:
         final_norm = 2 * h if self.block == "gpt" else h
         return embeddings + self.n_layers * self.block_parameters + final_norm
 
-    def check_window(self, longest: int) -> None:
-        """Refuse a sequence that a sliding window cuts.
-
-        Raises:
-            InputError: `longest`, in tokens, is more than the window.
-        """
-        if self.sliding_window is not None and longest > self.sliding_window:
-            raise InputError(
-                f"{self.name}: its sliding window of {self.sliding_window} tokens is not modelled: "
-                f"seq_len is {longest}, and must be at most that"
-            )
-
     @classmethod
     def from_hf(cls, source: str | os.PathLike[str] | Mapping[str, Any] | HasToDict) -> ModelConfig:
         """The sizes that a Hugging Face `config.json` states.
@@ -207,7 +197,7 @@ def _from_mapping(content: Mapping[str, Any], name: str) -> ModelConfig:
     if not isinstance(rope, Mapping):
         raise InputError(f"{name}: the rope parameters are {rope!r}: they must be an object, or null")
     theta = next((source for source in (rope, content) if source.get("rope_theta")), {"rope_theta": 10_000.0})
-    return ModelConfig(
+    config = ModelConfig(
         name=name,
         hidden_size=hidden_size,
         n_layers=n_layers,
@@ -222,8 +212,8 @@ def _from_mapping(content: Mapping[str, Any], name: str) -> ModelConfig:
         rope_theta=_positive_number(name, theta, "rope_theta"),
         rope_scaling=_rope_scaling(name, rope),
         norm_eps=_positive_number(name, {"rms_norm_eps": 1e-6, **content}, "rms_norm_eps"),
-        sliding_window=_sliding_window(content),
     )
+    return replace(config, sliding_window=_sliding_window(content, config))
 
 
 def _positive_number(name: str, content: Mapping[str, Any], key: str) -> float:
@@ -259,12 +249,38 @@ def _rope_scaling(name: str, rope: Mapping[str, Any]) -> RopeScaling | None:
     )
 
 
-def _sliding_window(content: Mapping[str, Any]) -> int | None:
-    # Qwen2 and Qwen3 state a window that they do not use unless use_sliding_window says so; Mistral has no such switch
+def _sliding_window(content: Mapping[str, Any], config: ModelConfig) -> int | None:
+    # as transformers 5 reads it: Llama has no window, Mistral's needs no switch, and a window of null is none
     mistral = content["model_type"] == "mistral"
-    used = content.get("use_sliding_window", mistral)
-    # a Mistral config that does not name a window has this one; null is none
-    return content.get("sliding_window", 4096 if mistral else None) if used else None
+    window = content.get("sliding_window", 4096)
+    if content["model_type"] == "llama" or window is None or not (mistral or content.get("use_sliding_window")):
+        return None
+    n_windowed = _windowed_layers(content, config)
+    if n_windowed == config.n_layers:
+        return window
+    # Mistral's class has the window on every layer, whatever the file says of its layers
+    if n_windowed == 0 and not mistral:
+        return None
+    raise InputError(
+        f"{config.name}: a sliding window on {n_windowed} of {config.n_layers} layers is not modelled: it must be on "
+        f"all of them; for sequences of at most {window!r} tokens, set sliding_window to null"
+    )
+
+
+def _windowed_layers(content: Mapping[str, Any], config: ModelConfig) -> int:
+    kinds, n_layers = content.get("layer_types"), config.n_layers
+    if kinds is not None:
+        known = ("full_attention", "sliding_attention")
+        if not isinstance(kinds, list) or len(kinds) != n_layers or any(kind not in known for kind in kinds):
+            raise InputError(
+                f"{config.name}: layer_types is {kinds!r}: it must be a list of {n_layers}, each {' or '.join(known)}"
+            )
+        return kinds.count("sliding_attention")
+    # of Qwen2 and Qwen3 the first max_window_layers layers see all keys
+    n_full = 0 if content["model_type"] == "mistral" else content.get("max_window_layers", 28)
+    if not isinstance(n_full, int) or isinstance(n_full, bool) or n_full < 0:
+        raise InputError(f"{config.name}: max_window_layers is {n_full!r}: it must be a whole number of at least 0")
+    return max(0, n_layers - n_full)
 
 
 _LLAMA_3_VOCAB = 128_256

@@ -75,8 +75,10 @@ class RoPE(nn.Module):
         return self
 
 
-def eager_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def eager_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None = None) -> Tensor:
     """Causal attention that writes the scores out: q [B, n, S, D], k and v [B, n_kv, S, D] to [B, n, S, D].
+
+    With a window, query i sees keys i - window + 1 to i; all scores are computed all the same.
 
     The softmax is taken in float32 and rounded, as Hugging Face's eager attention does: autograd keeps both, 6nS²B
     bytes in bfloat16. The heads that share a key/value head are rows of one matrix, so that none is repeated.
@@ -84,7 +86,10 @@ def eager_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     batch, n, s, d = q.shape
     n_kv = k.shape[1]
     shared = n // n_kv
-    hidden = torch.full((s, s), -math.inf, dtype=q.dtype, device=q.device).triu(1).repeat(shared, 1)
+    hidden = torch.full((s, s), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+    if window is not None:
+        hidden += torch.full_like(hidden, -math.inf).tril(-window)
+    hidden = hidden.repeat(shared, 1)
     # [B·n_kv, n/n_kv·S, D] and [B·n_kv, S, D]
     q = q.reshape(batch * n_kv, shared * s, d)
     k, v = k.reshape(batch * n_kv, s, d), v.reshape(batch * n_kv, s, d)
@@ -112,7 +117,7 @@ class LlamaBlock(nn.Module):
         if attention not in ("flash", "eager"):
             raise unknown("attention", attention, ("flash", "eager"))
         h, ffn, bias = config.hidden_size, config.ffn_size, config.qkv_bias
-        self.head_dim, self.attention = config.head_dim, attention
+        self.head_dim, self.sliding_window, self.attention = config.head_dim, config.sliding_window, attention
         self.norm_1 = RMSNorm(h, config.norm_eps)
         self.q_proj = nn.Linear(h, config.q_size, bias=bias)
         self.k_proj = nn.Linear(h, config.kv_size, bias=bias)
@@ -147,7 +152,11 @@ class LlamaBlock(nn.Module):
 
     def core_attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Scores, softmax and values: q [B, n, S, D], k and v [B, n_kv, S, D] to [B, n, S, D]."""
-        return flash_attention(q, k, v, causal=True) if self.attention == "flash" else eager_attention(q, k, v)
+        if self.attention == "eager":
+            return eager_attention(q, k, v, self.sliding_window)
+        # keys before the query's own; causality bounds those after it
+        window = None if self.sliding_window is None else (self.sliding_window - 1, None)
+        return flash_attention(q, k, v, causal=True, window=window)
 
     def ffn_half(self, x: Tensor) -> Tensor:
         """Norm 2 to the down projection, [B, S, H] to [B, S, H]."""
@@ -198,11 +207,10 @@ class Llama(nn.Module):
         """Logits [B, S, V] of `tokens` [B, S]; with `targets` [B, S], the mean cross-entropy in float32.
 
         Raises:
-            InputError: `tokens` has another shape, or S is longer than the model's sliding window.
+            InputError: `tokens` has another shape.
         """
         if tokens.dim() != 2:
             raise InputError(f"tokens is {list(tokens.shape)}: it must be [B, S]")
-        self.config.check_window(tokens.shape[1])
         x = self.embedding(tokens)
         for layer in self.layers:
             x = layer(x)

@@ -51,7 +51,7 @@ def measure(
         InputError: A value is unknown or out of range, or the model is no Llama.
     """
     config, policy = get_config(model), get_policy(policy)
-    s, b = checked_seq_len(config, seq_len), checked_batch_size(batch_size)
+    s, b = checked_seq_len(seq_len), checked_batch_size(batch_size)
     if not isinstance(s, int):
         raise InputError(f"seq_len is {seq_len!r}: a measurement takes one length at a time")
     largest = 4 * b * s * max(config.n_heads * s, config.ffn_size, config.vocab_size)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import actckpt
@@ -24,6 +25,25 @@ HF = {
     "num_hidden_layers": 2,
     "intermediate_size": 96,
     "vocab_size": 50,
+}
+QWEN_WINDOW = {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
+# https://huggingface.co/mistralai/Mistral-7B-v0.1/blob/main/config.json
+MISTRAL = {
+    "architectures": ["MistralForCausalLM"],
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 14_336,
+    "max_position_embeddings": 32_768,
+    "model_type": "mistral",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 10_000.0,
+    "sliding_window": 4096,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 32_000,
 }
 KEYS = {
     "model": str,
@@ -149,6 +169,31 @@ def test_hf_config_takes_a_file_or_its_folder(tmp_path: Path, capsys: pytest.Cap
         ]
         assert found[0] == found[1]
         assert found[0]["states"]["parameters_bytes"] == 4 * (2 * 64 * 50 + 2 * (4 * 64**2 + 3 * 64 * 96 + 128) + 64)
+
+
+def test_mistral_7b_answers_beyond_its_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, s, h, window = tmp_path / "mistral.json", 8192, 4096, 4096
+    step = ("--hf-config", str(file), "--seq-len", str(s), "--policy", "attention", "--json")
+    file.write_text(json.dumps(MISTRAL))
+    windowed = json.loads(run("estimate", *step, capsys=capsys))
+    # the elements of the published weights
+    assert windowed["states"]["parameters_bytes"] == 4 * 7_241_732_096
+    # every pair that the mask leaves, counted
+    query, key = np.ogrid[:s, :s]
+    pairs = np.count_nonzero((key <= query) & (key > query - window))
+    matmul = 2 * 32 * 128 * pairs
+    qkv, o, ffn = (2 * s * h * n for n in (4096 + 1024 + 1024, 4096, 3 * 14_336))
+    flops = windowed["flops"]
+    assert flops["forward"] == 32 * (qkv + o + ffn + 2 * matmul)
+    assert flops["backward"] == 32 * (2 * (qkv + o + ffn) + 5 * matmul)
+    # the o projection is not run again: nothing reads its output
+    assert flops["recompute"] == 32 * (qkv + 2 * matmul)
+    assert windowed == {**json.loads(run("measure", *step, capsys=capsys)), "accounting": "llama"}
+    # of all else the window changes nothing
+    file.write_text(json.dumps(MISTRAL | {"sliding_window": None}))
+    whole = json.loads(run("estimate", *step, capsys=capsys))
+    assert whole["flops"]["forward"] > flops["forward"]
+    assert {**whole, "flops": flops} == windowed
 
 
 @pytest.mark.parametrize(
@@ -303,7 +348,7 @@ def test_wrong_options_are_refused_in_one_line(
         (json.dumps(HF | {"hidden_size": "64"}), "hidden_size is '64': it must be a whole number"),
         (json.dumps(HF | {"num_key_value_heads": 0}), "n_kv_heads is 0"),
         (json.dumps(HF | {"num_hidden_layers": 10**12}), "must be at most"),
-        (json.dumps(HF | {"model_type": "mistral", "sliding_window": 16}), "sliding window of 16"),
+        (json.dumps(HF | QWEN_WINDOW), "a sliding window on 1 of 2 layers is not modelled: it must be on all of them"),
     ],
 )
 def test_a_wrong_config_json_is_refused_in_one_line(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
-from actckpt import PRESETS, InputError, ModelConfig, estimate
+from actckpt import PRESETS, InputError, ModelConfig
 from actckpt.config import RopeScaling
 
 SIZES = {
@@ -21,6 +21,7 @@ SIZES = {
     "vocab_size": 500,
 }
 LLAMA = {"model_type": "llama", **SIZES}
+QWEN = {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 64}
 LLAMA_3_ROPE = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -156,20 +157,47 @@ def test_without_key_value_heads_attention_is_multi_head() -> None:
     [
         ({"model_type": "mistral", "sliding_window": 64}, 64),
         ({"model_type": "mistral", "sliding_window": None}, None),
+        ({"model_type": "mistral"}, 4096),
+        # it has no such switch
+        ({"model_type": "mistral", "sliding_window": 64, "use_sliding_window": False}, 64),
+        (QWEN | {"model_type": "llama", "max_window_layers": 0}, None),
         ({"model_type": "qwen2", "sliding_window": 64, "use_sliding_window": False}, None),
         ({"model_type": "qwen2", "sliding_window": 64}, None),
-        ({"model_type": "qwen3", "sliding_window": 64, "use_sliding_window": True}, 64),
+        ({"model_type": "qwen2", "sliding_window": None, "use_sliding_window": True, "max_window_layers": 0}, None),
+        # the first 28 layers see all keys, and there are three
+        ({"model_type": "qwen3", "sliding_window": 64, "use_sliding_window": True}, None),
+        ({"model_type": "qwen3", "use_sliding_window": True, "max_window_layers": 0}, 4096),
     ],
 )
-def test_a_sliding_window_is_refused_where_it_matters(content: dict[str, Any], window: int | None) -> None:
-    config = ModelConfig.from_hf(LLAMA | content)
-    assert config.sliding_window == window
-    estimate(config, seq_len=64)
-    if window:
-        with pytest.raises(InputError, match=r"sliding window of 64 tokens is not modelled: seq_len is 65"):
-            estimate(config, seq_len=65)
-    else:
-        estimate(config, seq_len=65)
+def test_the_sliding_window_is_the_one_that_is_used(content: dict[str, Any], window: int | None) -> None:
+    assert ModelConfig.from_hf(LLAMA | content).sliding_window == window
+
+
+@pytest.mark.parametrize("make", [Qwen2Config, Qwen3Config])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_sliding_window": False, "max_window_layers": 0},
+        *({"max_window_layers": layers} for layers in (0, 1, 2, 3, 4)),
+        *({"layer_types": kinds} for kinds in (["sliding_attention"] * 3, ["full_attention"] * 3)),
+        {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "max_window_layers": 0},
+    ],
+    ids=str,
+)
+def test_a_window_on_some_layers_alone_is_refused_where_transformers_has_it_so(
+    make: Any, options: dict[str, Any], tmp_path: Path
+) -> None:
+    theirs = make(**SIZES, **{"use_sliding_window": True, "sliding_window": 64, **options})
+    windows = {theirs.sliding_window if kind == "sliding_attention" else None for kind in theirs.layer_types}
+    # what the file says by itself, and what transformers makes of it
+    sources = [{"use_sliding_window": True, "sliding_window": 64, "model_type": theirs.model_type, **SIZES, **options}]
+    theirs.save_pretrained(tmp_path)
+    for source in (*sources, theirs, tmp_path):
+        if len(windows) == 1:
+            assert {ModelConfig.from_hf(source).sliding_window} == windows
+        else:
+            with pytest.raises(InputError, match=r"a sliding window on \d of 3 layers is not modelled"):
+                ModelConfig.from_hf(source)
 
 
 # What is refused
@@ -206,6 +234,18 @@ def without(key: str) -> dict[str, Any]:
         ({"rms_norm_eps": None}, "rms_norm_eps"),
         ({"model_type": "mistral", "sliding_window": "wide"}, "sliding_window"),
         ({"model_type": "mistral", "sliding_window": -1}, "sliding_window"),
+        ({"model_type": "mistral", "layer_types": ["full_attention"] * 3}, "a sliding window on 0 of 3 layers"),
+        (QWEN | {"max_window_layers": 1}, "a sliding window on 2 of 3 layers is not modelled: it must be on all"),
+        (QWEN | {"max_window_layers": 1, "num_hidden_layers": 0}, "n_layers is 0"),
+        (QWEN | {"max_window_layers": 0, "sliding_window": "wide"}, "sliding_window"),
+        *(
+            (QWEN | {"max_window_layers": layers}, f"max_window_layers is {layers!r}: it must be a whole number")
+            for layers in (None, "1", -1, True)
+        ),
+        *(
+            (QWEN | {"layer_types": kinds}, f"layer_types is {kinds!r}: it must be a list of 3")
+            for kinds in ([], ["sliding_attention"], ["chunked_attention"] * 3, [["sliding_attention"]] * 3, 3)
+        ),
         *(
             ({key: value}, f"{value!r}")
             for key in SIZES

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import actckpt
 from actckpt import ACCOUNTINGS, POLICIES, PRESETS, FlopRules, InputError, ModelConfig, Step, Term, estimate
 from actckpt.formulas import accounting_policies, gpt, llama
 from actckpt.formulas.flops import linear_flops, visible_pairs, workshop_overheads
+from actckpt.formulas.timeline import timeline
 from actckpt.policy import Policy, Region
 
 GIB = 2**30
@@ -292,10 +295,75 @@ def test_flops_of_a_llama_block_are_those_of_its_matmuls() -> None:
     assert flops.recompute == projections + 2 * ffn // 3 + 2 * matmul
 
 
+def mask(seq_len: int, window: int | None = None) -> np.ndarray:
+    """Which keys a query sees, [S, S]: itself and those before it, `window` at most."""
+    query, key = np.ogrid[:seq_len, :seq_len]
+    return (key <= query) & (query - key < (seq_len if window is None else window))
+
+
 def test_pairs_that_a_causal_mask_leaves() -> None:
-    assert [visible_pairs(s, causal=True) for s in (1, 2, 3, 4)] == [1, 3, 6, 10]
-    assert visible_pairs(5, causal=True) == np.tril(np.ones((5, 5))).sum()
-    assert visible_pairs(5, causal=False) == 25
+    assert [visible_pairs(s) for s in (1, 2, 3, 4)] == [1, 3, 6, 10]
+    assert visible_pairs(5) == np.tril(np.ones((5, 5))).sum() == mask(5).sum()
+    # the first query sees itself, each of the four others one key more
+    assert visible_pairs(5, window=2) == 1 + 4 * 2 == mask(5, window=2).sum()
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=5), st.integers(1, 100))
+def test_pairs_that_a_window_leaves(lengths: list[int], window: int) -> None:
+    right = [int(mask(s, window).sum()) for s in lengths]
+    assert [visible_pairs(s, window) for s in lengths] == right
+    assert visible_pairs(np.array(lengths, dtype=object), window).tolist() == right
+
+
+def flash_runs_again(policy: str) -> int:
+    """In how many of twelve blocks."""
+    blocks = {"none": 0, "ffn": 0, "save_attention": 0, "pointwise": 0, "every_2": 6, "every_3": 4, "every_4": 3}
+    return blocks.get(policy, 12)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("seq_len", [99, 100, 101, 555])
+def test_a_window_spares_flash_attention_what_it_hides_and_changes_no_byte(policy: str, seq_len: int) -> None:
+    whole = replace(LLAMA_8B, n_layers=12)
+    step, windowed = (
+        estimate(config, seq_len=seq_len, batch_size=3, policy=policy)
+        for config in (whole, replace(whole, sliding_window=100))
+    )
+    assert replace(windowed, flops=step.flops) == step
+    hidden = int(mask(seq_len).sum() - mask(seq_len, window=100).sum())
+    assert (hidden > 0) == (seq_len > 100)
+    less = 12 * 2 * 3 * whole.q_size * hidden
+    assert step.flops.forward - windowed.flops.forward == 2 * less
+    assert step.flops.backward - windowed.flops.backward == 5 * less
+    assert 12 * (step.flops.recompute - windowed.flops.recompute) == flash_runs_again(policy) * 2 * less
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"attention": "eager"},
+        {"rules": FlopRules(causal=False)},
+        {"accounting": "paper"},
+        {"accounting": "workshop"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("policy", ["none", "attention"])
+def test_where_every_score_is_computed_a_window_changes_nothing(policy: str, how: dict[str, Any]) -> None:
+    step, windowed = (
+        estimate(config, seq_len=555, policy=policy, **how)
+        for config in (LLAMA_8B, replace(LLAMA_8B, sliding_window=100))
+    )
+    assert windowed == step
+
+
+@pytest.mark.parametrize("policy", ["none", "full", "every_2"])
+def test_the_passes_of_a_timeline_run_what_the_step_runs(policy: str) -> None:
+    config = replace(LLAMA_8B, n_layers=5, sliding_window=100)
+    passes = timeline(config, seq_len=555, policy=POLICIES[policy])
+    flops = estimate(config, seq_len=555, policy=policy).flops
+    for action, right in (("forward", flops.forward), ("backward", flops.backward), ("recompute", flops.recompute)):
+        assert sum(each.flops for each in passes if each.action == action) == right
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -308,8 +376,7 @@ def test_causality_halves_flash_attention_and_leaves_eager_attention(policy: str
     less = 12 * 2 * c.q_size * (s * (s - 1) // 2)
     assert all_pairs.forward - masked.forward == 2 * less
     assert all_pairs.backward - masked.backward == 5 * less
-    times = {"none": 0, "ffn": 0, "save_attention": 0, "pointwise": 0, "every_2": 6, "every_3": 4, "every_4": 3}
-    assert 12 * (all_pairs.recompute - masked.recompute) == times.get(policy, 12) * 2 * less
+    assert 12 * (all_pairs.recompute - masked.recompute) == flash_runs_again(policy) * 2 * less
     eager = [
         estimate(c, seq_len=s, policy=policy, attention="eager", rules=FlopRules(causal=on)).flops
         for on in (True, False)
@@ -405,7 +472,7 @@ def test_many_lengths_at_once_equal_one_at_a_time(accounting: str, policy: str, 
         with pytest.raises(InputError, match=f"the {accounting} accounting has no flash attention: it has eager"):
             estimate("gpt-22b", seq_len=1, policy=policy, accounting=accounting, attention=attention)
         return
-    config = replace(PRESETS["llama-3.2-1b"], n_layers=5)
+    config = replace(PRESETS["llama-3.2-1b"], n_layers=5, sliding_window=1000)
     lengths = np.array([[1, 7, 1024], [4096, 131_072, 3]])
     options = {"batch_size": 3, "policy": policy, "accounting": accounting, "attention": attention}
     vectorised = list(counts(estimate(config, seq_len=lengths, **options)))

@@ -1,4 +1,4 @@
-"""The package's Llama computes what transformers' Llama, Qwen2 and Qwen3 compute, from the same weights."""
+"""The package's Llama computes what transformers' Llama, Mistral, Qwen2 and Qwen3 compute, from the same weights."""
 
 import math
 from dataclasses import replace
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -48,6 +50,13 @@ MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "multi-head": (LlamaForCausalLM, LlamaConfig, {"num_key_value_heads": 6}),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, {}),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"head_dim": 12}),
+    "mistral": (MistralForCausalLM, MistralConfig, {"sliding_window": 5}),
+    "mistral without a window": (MistralForCausalLM, MistralConfig, {"sliding_window": None}),
+    "qwen2 with a window": (
+        Qwen2ForCausalLM,
+        Qwen2Config,
+        {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 0},
+    ),
 }
 NAMES = {
     "embedding": "model.embed_tokens",
@@ -135,6 +144,16 @@ def test_another_rotary_base_is_noticed() -> None:
         check(theirs, ours, *losses(theirs, ours))
 
 
+@pytest.mark.parametrize("attention", ["flash", "eager"])
+@pytest.mark.parametrize("wider", [-1, 1])
+def test_another_window_is_noticed(wider: int, attention: str) -> None:
+    theirs, ours = pair("mistral", "eager", attention, torch.float64)
+    for block in ours.layers:
+        block.sliding_window += wider
+    with pytest.raises(AssertionError):
+        check(theirs, ours, *losses(theirs, ours))
+
+
 # Rotary frequencies
 
 
@@ -215,12 +234,25 @@ def test_a_loss_is_the_mean_cross_entropy_in_float32() -> None:
     assert loss.item() == pytest.approx(-right.item(), rel=1e-6)
 
 
-def test_the_attentions_agree() -> None:
+def logits(config: ModelConfig, attention: str) -> Tensor:
     torch.manual_seed(0)
-    flash = Llama(TINY).double()
-    eager = Llama(TINY, "eager").double()
-    eager.load_state_dict(flash.state_dict())
-    torch.testing.assert_close(flash(TOKENS), eager(TOKENS), rtol=1e-5, atol=1e-6)
+    return Llama(config, attention).double()(TOKENS)
+
+
+@pytest.mark.parametrize("window", [None, 1, 5, 32, 33, 2**40])
+def test_the_attentions_agree(window: int | None) -> None:
+    flash, eager = (logits(replace(TINY, sliding_window=window), attention) for attention in ("flash", "eager"))
+    torch.testing.assert_close(flash, eager, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", ["flash", "eager"])
+def test_a_window_counts_from_the_length_at_which_it_hides_a_key(attention: str) -> None:
+    whole = logits(TINY, attention)
+    changed = {window: logits(replace(TINY, sliding_window=window), attention) != whole for window in (32, 33, 2**40)}
+    # of 33 tokens the last one alone sees a key less
+    assert changed[32].any(-1).tolist() == [[False] * 32 + [True]] * 2
+    assert not changed[33].any()
+    assert not changed[2**40].any()
 
 
 def test_another_block_or_attention_is_refused() -> None:
@@ -233,10 +265,3 @@ def test_another_block_or_attention_is_refused() -> None:
 def test_tokens_of_another_shape_are_refused() -> None:
     with pytest.raises(InputError, match=r"tokens is \[33\]: it must be \[B, S\]"):
         Llama(TINY)(TOKENS[0])
-
-
-def test_a_sequence_that_a_sliding_window_would_cut_is_refused() -> None:
-    model = Llama(replace(TINY, sliding_window=32))
-    assert model(TOKENS[:, :32]).shape == (2, 32, 61)
-    with pytest.raises(InputError, match="sliding window of 32 tokens is not modelled: seq_len is 33"):
-        model(TOKENS)

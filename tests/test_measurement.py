@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode
@@ -45,6 +47,7 @@ SHAPES = {
     # so little besides that the sum of two gradients is the peak of "attention" and of "both"
     "a narrow FFN, one head": replace(ODD, n_heads=1, n_kv_heads=1, head_dim=26, ffn_size=7, vocab_size=11),
     "one block, one head": replace(ODD, n_layers=1, n_heads=1, n_kv_heads=1),
+    "a window": replace(ODD, sliding_window=16),
 }
 
 
@@ -77,7 +80,7 @@ def compare(config: ModelConfig, seq_len: int, **options: Any) -> Step:
     measured = measure_preset(config, seq_len=seq_len, **options)
     estimated = estimate(config, seq_len=seq_len, accounting="llama", **options)
     check_equal(measured, estimated)
-    if config in SHAPES.values() and measured.attention == "eager":
+    if config.hidden_size == ODD.hidden_size and measured.attention == "eager":
         # At toy sizes other moments can be the highest. The closed form leaves out the copies of q and k that eager
         # attention makes when it runs again.
         left_out = 2 * (config.q_size + config.kv_size) * seq_len * measured.batch_size
@@ -113,6 +116,35 @@ def test_other_shapes_measure_as_computed(config: ModelConfig, policy: str, atte
 def test_a_single_token_measures_as_computed(policy: str, attention: str) -> None:
     for config in SHAPES.values():
         compare(config, 1, policy=policy, attention=attention)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("policy", ["none", "attention", "core_attention", "save_attention", "pointwise", "every_2"])
+def test_lengths_around_the_window_measure_as_computed(policy: str, attention: str) -> None:
+    config = replace(PRESETS["llama-3.1-8b"], n_layers=2, sliding_window=1000)
+    for seq_len in (1, 999, 1000, 1001, 40_001):
+        compare(config, seq_len, policy=policy, attention=attention)
+
+
+@settings(max_examples=50)
+@given(
+    config=st.sampled_from(list(SHAPES.values())),
+    window=st.integers(1, 40),
+    seq_len=st.integers(1, 60),
+    batch_size=st.integers(1, 3),
+    policy=st.sampled_from(list(POLICIES)),
+    attention=st.sampled_from(ATTENTIONS),
+)
+def test_any_window_measures_as_computed(config: ModelConfig, window: int, seq_len: int, **options: Any) -> None:
+    compare(replace(config, sliding_window=window), seq_len, **options)
+
+
+def test_a_pair_too_many_in_the_closed_form_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    visible_pairs = llama.visible_pairs
+    compare(SHAPES["a window"], 37)
+    monkeypatch.setattr(llama, "visible_pairs", lambda *sizes: visible_pairs(*sizes) + 1)
+    with pytest.raises(AssertionError):
+        compare(SHAPES["a window"], 37)
 
 
 def test_all_126_layers_of_405b_measure_as_computed() -> None:
@@ -187,8 +219,9 @@ def test_a_real_step_on_the_cpu_measures_as_one_on_meta(policy: str, attention: 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("policy", POLICIES)
-def test_flops_are_those_of_flop_counter_mode(policy: str, attention: str) -> None:
-    config = replace(ODD, n_layers=4)
+@pytest.mark.parametrize("window", [None, 8])
+def test_flops_are_those_of_flop_counter_mode(window: int | None, policy: str, attention: str) -> None:
+    config = replace(ODD, n_layers=4, sliding_window=window)
     model, tokens, targets = build(config, policy, attention)
     with FlopCounterMode(display=False) as counter:
         model(tokens, targets)

@@ -137,14 +137,15 @@ def test_every_2_with_three_blocks_checkpoints_the_second() -> None:
     check_same(train(model), expected)
 
 
-@pytest.mark.parametrize("policy", ["full", "both", "save_attention", "pointwise"])
+@pytest.mark.parametrize("policy", ["full", "both", "core_attention", "save_attention", "pointwise"])
 @pytest.mark.parametrize(
     "config",
     [
         replace(CONFIG, qkv_bias=True, n_layers=1),
         replace(CONFIG, qk_norm=True, head_dim=6, n_layers=1, tied_embeddings=True),
+        replace(CONFIG, sliding_window=3, n_layers=2),
     ],
-    ids=["bias", "normalised and tied"],
+    ids=["bias", "normalised and tied", "a window"],
 )
 def test_other_blocks_keep_their_bits_too(config: ModelConfig, policy: str) -> None:
     for attention in ATTENTIONS:

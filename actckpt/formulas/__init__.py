@@ -74,7 +74,7 @@ def estimate(
     attention = checked_attention(("flash" if accounting == "llama" else "eager") if attention is None else attention)
     if attention == "flash" and accounting != "llama":
         raise InputError(f"the {accounting} accounting has no flash attention: it has eager")
-    lengths, batch_size = checked_seq_len(config, seq_len), checked_batch_size(batch_size)
+    lengths, batch_size = checked_seq_len(seq_len), checked_batch_size(batch_size)
 
     ledger: Callable[[Policy], Ledger]
     flops: Callable[[Policy], Flops]

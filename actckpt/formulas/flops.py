@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
+
+import numpy as np
 
 from actckpt.ledger import Count
 from actckpt.step import Flops
@@ -17,8 +20,9 @@ class FlopRules:
     """What PyTorch really runs, each rule with a switch.
 
     Attributes:
-        causal: The flash kernel skips what the causal mask hides, and counts the pairs that it computes. Eager
-            attention computes all pairs and masks them afterwards, whatever this says.
+        causal: The flash kernel skips what the causal mask and the model's sliding window hide, and counts the pairs
+            that it computes. Off: all pairs. Eager attention computes all pairs and masks them afterwards, whatever
+            this says.
         flash_backward: The backward pass of flash attention recomputes the scores: five matmuls against the forward
             pass's two (FlashAttention-2, arXiv 2307.08691, §3.1). Off: two for each, as for any other matmul.
         early_stop: The recomputation of a region ends when its last saved tensor is there, so that the matmul that
@@ -35,9 +39,15 @@ def linear_flops(tokens: Count, n_in: int, n_out: int) -> Count:
     return 2 * tokens * n_in * n_out
 
 
-def visible_pairs(seq_len: Count, causal: bool) -> Count:
-    """The (query, key) pairs that attention computes: S² of them, or S(S + 1)/2 under a causal mask."""
-    return seq_len * (seq_len + 1) // 2 if causal else seq_len * seq_len
+def visible_pairs(seq_len: Count, window: int | None = None) -> Count:
+    """The (query, key) pairs that a causal mask leaves: S(S + 1)/2, and w(2S - w + 1)/2 with a sliding window.
+
+    A query sees itself and the keys before it, `window` keys at most: one more than the query before it until it sees
+    w = min(S, window), and from there on w.
+    """
+    # an array of Python's ints stays one
+    widest: Any = seq_len if window is None else np.minimum(seq_len, window, dtype=object)
+    return widest * (2 * seq_len - widest + 1) // 2
 
 
 def gpt_forward_flops(seq_len: Count, batch_size: int, hidden_size: int) -> dict[str, Count]:

@@ -154,13 +154,14 @@ class Block:
             (reads,), (writes,), saves=(reads,), kind="linear", forward=flops, backward=2 * flops, weights=n_in * n_out
         )
 
-    def _matmul_flops(self, causal: bool) -> Count:
+    def _matmul_flops(self, pairs: Count) -> Count:
         # of one of the two matmuls of attention, over all heads
-        return 2 * self.batch_size * self.config.q_size * visible_pairs(self.seq_len, causal)
+        return 2 * self.batch_size * self.config.q_size * pairs
 
     def _flash(self) -> list[Stage]:
         reads, writes = ("rope.q", "rope.k", "v_proj"), ("attention.output", "attention.lse")
-        matmul = self._matmul_flops(self.rules.causal)
+        visible = visible_pairs(self.seq_len, self.config.sliding_window)
+        matmul = self._matmul_flops(visible if self.rules.causal else self.seq_len**2)
         n_backward = 5 if self.rules.flash_backward else 4
         return [
             Stage(
@@ -169,7 +170,8 @@ class Block:
         ]
 
     def _eager(self) -> list[Stage]:
-        matmul = self._matmul_flops(causal=False)
+        # all scores are computed, those that the mask hides too
+        matmul = self._matmul_flops(self.seq_len**2)
         values_reads = ("attention.probabilities", "v_proj")
         return [
             Stage(

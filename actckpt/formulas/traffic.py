@@ -3,7 +3,8 @@
 Standard attention is the FlashAttention paper's algorithm 0 and its backward pass (arXiv 2205.14135, §2.2 and appendix
 B): every kernel reads its inputs from memory and writes its outputs there. Flash attention is the package's four
 kernels: a tile stays on the chip while the other sequence goes past it. Only matrix multiplications count as FLOPs, and
-nothing is masked: a causal mask halves what flash attention visits, and changes nothing for standard attention.
+nothing is masked: a causal mask halves what flash attention visits and a sliding window cuts it further, and neither
+changes anything for standard attention.
 """
 
 from __future__ import annotations
