@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 from importlib.util import find_spec
+from types import NoneType
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from actckpt.errors import InputError, unknown
 
@@ -16,6 +18,9 @@ IMPLEMENTATIONS = ("auto", "triton", "reference")
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 """The types that the kernels compute in."""
+
+DTYPES = (*KERNEL_DTYPES, torch.float64)
+"""The types that the references compute in."""
 
 
 @cache
@@ -29,8 +34,39 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def check_kinds(kind: type | tuple[type, ...], wanted: str, **arguments: object) -> None:
+    """Refuse what PyTorch would refuse in words of its own, before an op could.
+
+    Args:
+        kind: The types that an argument may have; bool counts as no number.
+        wanted: What they are to a reader.
+        arguments: By their names.
+
+    Raises:
+        InputError: An argument has another type.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{name} is {shown(value)}: it must be {wanted}")
+
+
+def as_float(number: Any) -> float:
+    """A number as PyTorch takes it; infinite where it is too large for a float."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
+def shown(value: object) -> str:
+    """A value in a message: what it is where it is short, its type where it is not."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value) if isinstance(value, str | int | float | NoneType) else f"a {type(value).__name__}"
+
+
 def check_impl(impl: str, tensor: Tensor) -> None:
-    """Refuse an `impl` that is unknown, or that cannot run on the device of `tensor`.
+    """Refuse an `impl` that is unknown, or that cannot run on `tensor`.
 
     Raises:
         InputError: One of the two.
@@ -45,39 +81,48 @@ def check_impl(impl: str, tensor: Tensor) -> None:
             )
         if tensor.dtype not in KERNEL_DTYPES:
             raise InputError(
-                f"impl is 'triton' and the tensors are {tensor.dtype}: it computes in float16, bfloat16 and float32; "
+                f"impl is 'triton' and the tensors are {tensor.dtype}: it computes in {_names(KERNEL_DTYPES)}; "
                 "say impl='reference'"
             )
     elif impl not in IMPLEMENTATIONS:
         raise unknown("impl", impl, IMPLEMENTATIONS)
 
 
-def check_tensors(*tensors: Tensor) -> None:
-    """Refuse tensors on more than one device, of which a meta tensor would silence the others, and whole numbers.
+def check_tensors(**tensors: Tensor) -> None:
+    """Refuse tensors of other types than `DTYPES`, sparse ones, and tensors on more than one device.
+
+    A meta tensor among others would silence them.
 
     Raises:
-        InputError: One of the two, or a tensor carries a forward-mode derivative.
+        InputError: One of the three.
     """
-    check_reverse_mode(*tensors)
-    devices = [str(tensor.device) for tensor in tensors]
-    if len(set(devices)) > 1:
-        raise InputError(f"the tensors are on {', '.join(devices)}: they must be on one device")
-    if not all(tensor.is_floating_point() for tensor in tensors):
-        dtypes = ", ".join(str(tensor.dtype) for tensor in tensors)
-        raise InputError(f"the tensors are {dtypes}: they must be floating-point numbers")
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise InputError(f"{name} is {tensor.dtype}: it must be floating-point numbers, {_names(DTYPES)}")
+        if tensor.layout != torch.strided:
+            raise InputError(f"{name} is laid out as {tensor.layout}: it must be a dense tensor, torch.strided")
+    if len({tensor.device for tensor in tensors.values()}) > 1:
+        devices = ", ".join(f"{name} is on {tensor.device}" for name, tensor in tensors.items())
+        raise InputError(f"{devices}: they must be on one device")
 
 
-def check_reverse_mode(*tensors: Tensor) -> None:
-    """Refuse forward-mode differentiation, for which PyTorch takes the derivative of a custom op to be 0.
+def check_like(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Refuse a tensor of another shape or type than an op was computed with.
 
     Raises:
-        InputError: A tensor carries a forward-mode derivative.
+        InputError: The shape or the type differs.
     """
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        raise InputError(
-            "a tensor carries a forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad), which would come "
-            "out as 0: differentiate in reverse mode"
-        )
+    if tensor.shape != shape or tensor.dtype != dtype:
+        raise InputError(f"{name} is {list(tensor.shape)} {tensor.dtype}: it must be {list(shape)} {dtype}")
+
+
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """The type that the references compute in before they round: float32, or float64 for float64."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _names(dtypes: tuple[torch.dtype, ...]) -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
 
 
 def runs_triton(impl: str, tensor: Tensor) -> bool:
