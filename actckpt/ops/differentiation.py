@@ -60,7 +60,7 @@ def register_derivative(op: OpOverload, save: Callable[..., None] | None, gradie
     def autograd(keyset: Any, *given: Any) -> Any:
         args = (*given, *defaults[len(given) :])
         tensors = [x for x in args if isinstance(x, Tensor)]
-        _refuse_forward_mode(tensors)
+        _check(tensors)
         if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
             with enable_single_level_autograd_function():
                 return function.apply(*args, keyset)
@@ -72,9 +72,13 @@ def register_derivative(op: OpOverload, save: Callable[..., None] | None, gradie
         _LIBRARY.impl(op, autograd, "Autograd", with_keyset=True)
 
 
-def _refuse_forward_mode(tensors: list[Tensor]) -> None:
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        raise InputError(
-            "a tensor carries a forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad), which would come "
-            "out as 0: differentiate in reverse mode"
-        )
+def _check(tensors: list[Tensor]) -> None:
+    """Refuse what never gets to the op's own check: nested tensors, and derivatives of forward mode."""
+    for tensor in tensors:
+        if tensor.is_nested:
+            raise InputError("a tensor is nested: the ops take dense tensors, so pad or pack what it holds")
+        if forward_ad.unpack_dual(tensor).tangent is not None:
+            raise InputError(
+                "a tensor carries a forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad), which would "
+                "come out as 0: differentiate in reverse mode"
+            )
