@@ -83,8 +83,8 @@ class _Once(TorchDispatchMode):
         if self.entered:
             raise InputError(
                 "this is a second backward pass through a region whose policy keeps some ops, and the first let go of "
-                "what was kept: call backward() once, on the sum of the losses, or apply a policy that keeps none, such "
-                "as 'full'"
+                "what was kept: call backward() once, on the sum of the losses, or apply a policy that keeps none, "
+                "such as 'full'"
             )
         self.entered = True
         return self.mode.__enter__()

@@ -14,16 +14,9 @@ import torch
 from torch import Tensor
 
 from actckpt.errors import InputError
+from actckpt.ops.checks import as_float, check_kinds, check_like, check_tensors
 from actckpt.ops.define import define
-from actckpt.ops.implementation import (
-    as_float,
-    check_impl,
-    check_kinds,
-    check_like,
-    check_tensors,
-    runs_triton,
-    wide_dtype,
-)
+from actckpt.ops.implementation import check_impl, runs_triton, wide_dtype
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Tensor:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from actckpt.errors import InputError
+from actckpt.ops.checks import check_kinds, check_like, check_tensors
 from actckpt.ops.define import define
-from actckpt.ops.implementation import check_impl, check_kinds, check_like, check_tensors, runs_triton, wide_dtype
+from actckpt.ops.implementation import check_impl, runs_triton, wide_dtype
 
 
 def rope(q: Tensor, k: Tensor, inv_freq: Tensor, *, impl: str = "auto") -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention import registration
-from actckpt.ops.implementation import as_float, check_kinds, shown
+from actckpt.ops.checks import as_float, check_kinds, shown
 
 Window = tuple[int | None, int | None]
 

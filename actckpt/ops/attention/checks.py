@@ -11,7 +11,8 @@ from torch._subclasses import FakeTensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention.config import HEAD_DIMS
-from actckpt.ops.implementation import check_impl, check_tensors
+from actckpt.ops.checks import check_tensors
+from actckpt.ops.implementation import check_impl
 
 
 def check_forward(
