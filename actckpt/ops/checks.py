@@ -45,13 +45,14 @@ def shown(value: object) -> str:
 
 
 def check_tensors(**tensors: Tensor) -> None:
-    """Refuse tensors of other types than `DTYPES`, sparse ones, and tensors on more than one device.
+    """Refuse tensors of other types than `DTYPES`, sparse ones, tensors on more than one device, and None.
 
-    A meta tensor among others would silence them.
+    The dispatcher lets None pass for a tensor, and takes a meta tensor among others for meta tensors all.
 
     Raises:
-        InputError: One of the three.
+        InputError: One of the four.
     """
+    check_kinds(Tensor, "a tensor", **tensors)
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise InputError(f"{name} is {tensor.dtype}: it must be floating-point numbers, {names(DTYPES)}")

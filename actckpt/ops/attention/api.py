@@ -127,4 +127,6 @@ def _checked_window(window: Window | None) -> Window:
         raise InputError(f"window is {shown(window)}: it must be (left, right), or None")
     for width in window:
         check_kinds((int, NoneType), "whole numbers, or None for no bound", window=width)
+        if width is not None and width.bit_length() > 63:
+            raise InputError(f"window is {shown(width)}: it must be below 2**63")
     return window[0], window[1]

@@ -11,8 +11,8 @@ from torch._subclasses import FakeTensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention.config import HEAD_DIMS
-from actckpt.ops.checks import check_tensors
-from actckpt.ops.implementation import check_impl
+from actckpt.ops.checks import check_like, check_tensors
+from actckpt.ops.implementation import check_impl, wide_dtype
 
 
 def check_forward(
@@ -76,16 +76,13 @@ def check_backward(
         InputError: One of the two.
     """
     check_forward(q, k, v, *options)
-    sums = torch.promote_types(q.dtype, torch.float32)
+    sums = wide_dtype(q)
     expected = {"do": (do, q.shape, q.dtype), "o": (o, q.shape, q.dtype), "lse": (lse, q.shape[:3], sums)}
     if dlse is not None:
         expected["dlse"] = (dlse, q.shape[:3], sums)
+    check_tensors(q=q, **{name: tensor for name, (tensor, _, _) in expected.items()})
     for name, (tensor, shape, dtype) in expected.items():
-        if tensor.shape != shape or tensor.dtype != dtype or tensor.device != q.device:
-            raise InputError(
-                f"{name} is {list(tensor.shape)} {tensor.dtype} on {tensor.device}: "
-                f"it must be {list(shape)} {dtype} on {q.device}"
-            )
+        check_like(name, tensor, shape, dtype)
 
 
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
