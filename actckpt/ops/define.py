@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.library import CustomOpDef, custom_op
 from torch.utils.flop_counter import register_flop_formula
 
-from actckpt.ops.differentiation import register_derivative
+from actckpt.errors import InputError
+from actckpt.ops.differentiation import filled, register_derivative
 
 
 def define(
@@ -43,31 +44,26 @@ def define(
     """
     name, signature = schema.split("(", 1)
 
-    def filled(given: tuple[Any, ...]) -> tuple[Any, ...]:
-        # the dispatcher leaves out what is equal to its default, from the end
-        return (*given, *defaults[len(given) :])
-
     def plain(*given: Any) -> Any:
-        args = filled(given)
+        args = filled(overload, given)
         check(*args)
         # autocast has had its say on the inputs: in here it would round the sums that are taken in float32
         with torch.autocast(args[0].device.type, enabled=False):
             return compute(*args)
 
     def checked_fake(*given: Any) -> Any:
-        args = filled(given)
+        args = filled(overload, given)
         check(*args)
         return fake(*args)
 
     op = custom_op(f"actckpt::{name}", plain, mutates_args=(), schema=f"({signature}")
     overload = getattr(torch.ops.actckpt, name).default
-    defaults = [argument.default_value for argument in overload._schema.arguments]
     op.register_fake(checked_fake)
     op.register_vmap(_one_by_one(op))
     register_derivative(overload, save, gradients)
     if flops is not None:
         formula = register_flop_formula(overload.overloadpacket, get_raw=True)
-        formula(lambda *given, out_val: flops(*filled(given)))
+        formula(lambda *given, out_val: flops(*filled(overload, given)))
     return op
 
 
@@ -78,6 +74,8 @@ def _one_by_one(op: CustomOpDef) -> Callable[..., Any]:
         def entry(index: int) -> Any:
             return op(*(x if dim is None else x.select(dim, index) for x, dim in zip(args, in_dims, strict=True)))
 
+        if not info.batch_size:
+            raise InputError("torch.func.vmap maps over a dimension of size 0: it must be at least 1")
         outputs = [entry(index) for index in range(info.batch_size)]
         if isinstance(outputs[0], Tensor):
             return torch.stack(outputs), 0

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch._ops import OpOverload
-from torch.autograd import forward_ad
+from torch.autograd import Function, forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
-from torch.autograd.function import _SingleLevelFunction
 from torch.library import Library
 
 from actckpt.errors import InputError
@@ -26,8 +26,7 @@ _LIBRARY = Library("actckpt", "FRAGMENT")
 
 
 def register_derivative(op: OpOverload, save: Callable[..., None] | None, gradients: Callable[..., Any] | None) -> None:
-    """Make `op` differentiable, by what `define` describes."""
-    defaults = [argument.default_value for argument in op._schema.arguments]
+    """Make `op` differentiable by `save` and `gradients`, which `define` describes."""
 
     def below_autograd(keyset: Any, *args: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
@@ -50,26 +49,35 @@ def register_derivative(op: OpOverload, save: Callable[..., None] | None, gradie
             )
         return *gradients(ctx, *d_outputs), None
 
-    # an autograd.Function for one level of torch.func's transforms: the dispatcher brings the op through the others
-    function: Any = type(
-        f"actckpt_{op._opname}",
-        (_SingleLevelFunction,),
-        {"forward": staticmethod(forward), "backward": staticmethod(backward)},
+    function = type(
+        f"actckpt_{op._opname}", (Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     )
 
     def autograd(keyset: Any, *given: Any) -> Any:
-        args = (*given, *defaults[len(given) :])
+        args = filled(op, given)
         tensors = [x for x in args if isinstance(x, Tensor)]
         _check(tensors)
-        if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
-            with enable_single_level_autograd_function():
-                return function.apply(*args, keyset)
-        return below_autograd(keyset, *args)
+        if not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors)):
+            return below_autograd(keyset, *args)
+        # Function.apply is for functions above the dispatcher, and takes care of every level of torch.func's transforms
+        # itself; here the dispatcher does
+        with enable_single_level_autograd_function():
+            return super(Function, function).apply(*args, keyset)
 
     with warnings.catch_warnings():
         # it stands in front of the kernel of custom_op, and PyTorch warns that it does
         warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
         _LIBRARY.impl(op, autograd, "Autograd", with_keyset=True)
+
+
+def filled(op: OpOverload, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """All arguments of a call: the dispatcher leaves out what is equal to its default, from the end."""
+    return (*given, *_defaults(op)[len(given) :])
+
+
+@cache
+def _defaults(op: OpOverload) -> tuple[Any, ...]:
+    return tuple(argument.default_value for argument in op._schema.arguments)
 
 
 def _check(tensors: list[Tensor]) -> None:

@@ -39,7 +39,17 @@ def rms_norm_backward(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor)
     strides = (*d_output.stride(), *x.stride())
     with torch.cuda.device_of(x):
         kernels.rms_norm_backward_kernel[(len(parts),)](
-            d_output, x, weight.contiguous(), rstd.contiguous(), dx, parts, *strides, len(x), SIZE=size, **tile, **_OPTIONS
+            d_output,
+            x,
+            weight.contiguous(),
+            rstd.contiguous(),
+            dx,
+            parts,
+            *strides,
+            len(x),
+            SIZE=size,
+            **tile,
+            **_OPTIONS,
         )
     return dx, parts.sum(0).to(weight.dtype)
 
