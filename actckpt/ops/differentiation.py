@@ -67,7 +67,7 @@ def register_derivative(op: OpOverload, save: Callable[..., None] | None, gradie
     with warnings.catch_warnings():
         # it stands in front of the kernel of custom_op, and PyTorch warns that it does
         warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
-        _LIBRARY.impl(op, autograd, "Autograd", with_keyset=True)
+        _LIBRARY.impl(op, autograd, "Autograd", with_keyset=True, allow_override=True)
 
 
 def filled(op: OpOverload, given: tuple[Any, ...]) -> tuple[Any, ...]:

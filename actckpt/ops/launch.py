@@ -33,23 +33,13 @@ def rms_norm_backward(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor)
     """The gradients of x, contiguous, and of the weight."""
     size = x.shape[-1]
     dx = x.new_empty(x.shape)
-    d_output, x = _rows(d_output), _rows(x)
+    d_output, x, weight, rstd = _rows(d_output), _rows(x), weight.contiguous(), rstd.contiguous()
     tile = _row_tile(size)
     parts = x.new_empty(min(_PARTS, triton.cdiv(len(x), tile["BLOCK_ROWS"])), size, dtype=torch.float32)
     strides = (*d_output.stride(), *x.stride())
     with torch.cuda.device_of(x):
         kernels.rms_norm_backward_kernel[(len(parts),)](
-            d_output,
-            x,
-            weight.contiguous(),
-            rstd.contiguous(),
-            dx,
-            parts,
-            *strides,
-            len(x),
-            SIZE=size,
-            **tile,
-            **_OPTIONS,
+            d_output, x, weight, rstd, dx, parts, *strides, len(x), SIZE=size, **tile, **_OPTIONS
         )
     return dx, parts.sum(0).to(weight.dtype)
 
