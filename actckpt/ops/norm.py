@@ -24,7 +24,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Te
 
     The statistics and the division are in float32 (float64 for float64); the quotient is rounded to x's type before it
     is multiplied by the weight, as Hugging Face's Llama does it. Saved for the backward pass: x, weight, and the
-    reciprocal root of each row, [...] in float32.
+    reciprocal root of each row, [...] in float32. The op can be differentiated once, in reverse mode.
 
     Args:
         x: [..., H] float16, bfloat16, float32 or float64, any strides; H is at least 1.
@@ -37,8 +37,9 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Te
         [..., H] in x's type, contiguous.
 
     Raises:
-        InputError: The weight does not have the size of a row, the tensors are no such numbers on one device, eps is
-            negative or not finite, or `impl` cannot run on x.
+        InputError: The weight does not have the size of a row, the tensors are no such numbers on one device or carry a
+            forward-mode derivative, eps is negative or not finite, `impl` cannot run on x, or the gradient is
+            differentiated again.
     """
     check_kinds(Tensor, "a tensor", x=x, weight=weight)
     check_kinds(Real, "a number", eps=eps)

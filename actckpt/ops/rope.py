@@ -20,7 +20,8 @@ def rope(q: Tensor, k: Tensor, inv_freq: Tensor, *, impl: str = "auto") -> tuple
     """Rotate the pair (x[i], x[i + D/2]) of every head at position s by the angle `s * inv_freq[i]`.
 
     Positions are 0 to S - 1; the pairing is Hugging Face's ("rotate half"). Sine, cosine and rotation are in float32
-    (float64 for float64), rounded once. Saved for the backward pass: inv_freq.
+    (float64 for float64), rounded once. Saved for the backward pass: inv_freq. The op can be differentiated any number
+    of times, in reverse mode.
 
     An angle of float32 is rounded to 24 bits: off by up to `2**-24` of itself, as in Hugging Face's models. At the end
     of 131,072 positions that is up to `2**-8` = 0.004 radians, where bfloat16 rounds what is rotated to 8 bits.
@@ -36,7 +37,8 @@ def rope(q: Tensor, k: Tensor, inv_freq: Tensor, *, impl: str = "auto") -> tuple
         q and k rotated: their shapes and types, contiguous.
 
     Raises:
-        InputError: The tensors do not fit together or are not on one device, or `impl` cannot run on q.
+        InputError: The tensors do not fit together, are not on one device or carry a forward-mode derivative, or `impl`
+            cannot run on q.
     """
     check_kinds(Tensor, "a tensor", q=q, k=k, inv_freq=inv_freq)
     check_kinds(str, "a name", impl=impl)

@@ -16,7 +16,8 @@ from actckpt.ops.implementation import check_impl, runs_triton, wide_dtype
 def swiglu(gate: Tensor, up: Tensor, *, impl: str = "auto") -> Tensor:
     """`silu(gate) * up`, element by element, with `silu(x) = x * sigmoid(x)`.
 
-    Computed in float32 (float64 for float64) and rounded once. Saved for the backward pass: gate and up.
+    Computed in float32 (float64 for float64) and rounded once. Saved for the backward pass: gate and up. The op can be
+    differentiated once, in reverse mode.
 
     Args:
         gate: [...] float16, bfloat16, float32 or float64, any strides.
@@ -28,7 +29,8 @@ def swiglu(gate: Tensor, up: Tensor, *, impl: str = "auto") -> Tensor:
         [...] in the type of gate, contiguous.
 
     Raises:
-        InputError: The two differ in shape, type or device, are no such numbers, or `impl` cannot run on them.
+        InputError: The two differ in shape, type or device, are no such numbers or carry a forward-mode derivative,
+            `impl` cannot run on them, or the gradient is differentiated again.
     """
     check_kinds(Tensor, "a tensor", gate=gate, up=up)
     check_kinds(str, "a name", impl=impl)
