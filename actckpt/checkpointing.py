@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from actckpt.errors import InputError
@@ -37,7 +38,8 @@ def apply(model: M, policy: str | Policy) -> M:
         policy: A name in `POLICIES`, `every_N`, or a `Policy`.
 
     Raises:
-        InputError: The policy is unknown, or there is no `LlamaBlock` in the model. The model is then as it was.
+        InputError: The policy is unknown, or there is no `LlamaBlock` in the model. The model is then as it was. And in
+            training, a second backward pass through one graph whose policy keeps some ops.
     """
     policy = get_policy(policy)
     modules = model.modules() if isinstance(model, nn.Module) else ()
@@ -60,6 +62,32 @@ def _checkpointed(method: Callable[..., Any], keeps: tuple[str, ...], *args: Any
     # a function of this module, for pickle to find and for torch.compile to trace: it looks into no partial(checkpoint)
     if not keeps:
         return checkpoint(method, *args, use_reentrant=False, preserve_rng_state=True)
-    kept = [op for kind in keeps for op in KEPT_OPS[kind]]
-    context_fn = partial(create_selective_checkpoint_contexts, kept)
+    context_fn = partial(_selective_contexts, [op for kind in keeps for op in KEPT_OPS[kind]])
     return checkpoint(method, *args, use_reentrant=False, preserve_rng_state=True, context_fn=context_fn)
+
+
+def _selective_contexts(kept: list[Any]) -> tuple[TorchDispatchMode, TorchDispatchMode]:
+    forward, recomputation = create_selective_checkpoint_contexts(kept)
+    return forward, _Once(recomputation)
+
+
+class _Once(TorchDispatchMode):
+    """The mode of a recomputation, for one recomputation: what was kept is let go as it is handed out."""
+
+    def __init__(self, mode: TorchDispatchMode) -> None:
+        super().__init__()
+        self.mode = mode
+        self.entered = False
+
+    def __enter__(self) -> TorchDispatchMode:
+        if self.entered:
+            raise InputError(
+                "this is a second backward pass through a region whose policy keeps some ops, and the first let go of "
+                "what was kept: call backward() once, on the sum of the losses, or apply a policy that keeps none, "
+                "such as 'full'"
+            )
+        self.entered = True
+        return self.mode.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.mode.__exit__(*error)

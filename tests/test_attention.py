@@ -285,8 +285,8 @@ def test_selective_checkpointing_runs_the_forward_once():
         ({"q": torch.zeros(2, 3, 33, 16)}, "3 query heads and 2 key/value heads"),
         ({"q": torch.zeros(2, 4, 0, 16)}, "at least 1"),
         ({"k": torch.zeros(2, 2, 40, 16, dtype=torch.float16)}, "k is torch.float16"),
-        ({x: torch.zeros(2, 2, 40, 16, dtype=torch.int32) for x in "qkv"}, "must have one type"),
-        ({"v": torch.zeros(2, 2, 40, 16, device="meta")}, "v on meta"),
+        ({x: torch.zeros(2, 2, 40, 16, dtype=torch.int32) for x in "qkv"}, "q is torch.int32"),
+        ({"v": torch.zeros(2, 2, 40, 16, device="meta")}, "v is on meta"),
         ({"impl": "triton"}, "TRITON_INTERPRET=1"),
         ({"impl": "tritn"}, "did you mean 'triton'"),
         ({x: torch.zeros(2, 2, 40, 24, device="meta") for x in "qkv"} | {"impl": "triton"}, "head dimension is 24"),
@@ -385,7 +385,7 @@ def test_forward_mode_is_refused():
 def test_a_second_derivative_is_refused():
     q, k, v, do = random_inputs(5, 7, 2, 1)
     (dq,) = torch.autograd.grad(flash_attention(q, k, v), q, do, create_graph=True)
-    with pytest.raises(RuntimeError, match=r"flash_attention_backward.* no autograd formula"):
+    with pytest.raises(InputError, match=r"flash_attention_backward has no derivative"):
         dq.sum().backward()
 
 

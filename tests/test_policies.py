@@ -417,6 +417,25 @@ def test_every_n_runs_one_block_of_n_again() -> None:
     assert get_policy("every_2") is POLICIES["every_2"]
 
 
+# A second time
+
+
+@pytest.mark.parametrize("policy", CHECKPOINTING)
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_second_backward_pass_is_the_first_again_or_one_clear_error(policy: str, attention: str) -> None:
+    model = apply(build(attention), policy)
+    loss, parameters = model(TOKENS, TOKENS.flip(0)), list(model.parameters())
+    first = torch.autograd.grad(loss, parameters, retain_graph=True)
+    if any(region.keeps for region in POLICIES[policy].regions):
+        with pytest.raises(InputError, match=r"second backward pass.*call backward\(\) once") as error:
+            torch.autograd.grad(loss, parameters)
+        assert "\n" not in str(error.value)
+    else:
+        check_same(list(torch.autograd.grad(loss, parameters)), list(first))
+    # the next step starts afresh
+    check_same(train(model), train(build(attention)))
+
+
 # Compiled
 
 

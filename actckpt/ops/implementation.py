@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from actckpt.errors import InputError, unknown
 
@@ -16,6 +15,9 @@ IMPLEMENTATIONS = ("auto", "triton", "reference")
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 """The types that the kernels compute in."""
+
+DTYPES = (*KERNEL_DTYPES, torch.float64)
+"""The types that the references compute in."""
 
 
 @cache
@@ -30,7 +32,7 @@ def interpreted() -> bool:
 
 
 def check_impl(impl: str, tensor: Tensor) -> None:
-    """Refuse an `impl` that is unknown, or that cannot run on the device of `tensor`.
+    """Refuse an `impl` that is unknown, or that cannot run on `tensor`.
 
     Raises:
         InputError: One of the two.
@@ -45,39 +47,21 @@ def check_impl(impl: str, tensor: Tensor) -> None:
             )
         if tensor.dtype not in KERNEL_DTYPES:
             raise InputError(
-                f"impl is 'triton' and the tensors are {tensor.dtype}: it computes in float16, bfloat16 and float32; "
+                f"impl is 'triton' and the tensors are {tensor.dtype}: it computes in {names(KERNEL_DTYPES)}; "
                 "say impl='reference'"
             )
     elif impl not in IMPLEMENTATIONS:
         raise unknown("impl", impl, IMPLEMENTATIONS)
 
 
-def check_tensors(*tensors: Tensor) -> None:
-    """Refuse tensors on more than one device, of which a meta tensor would silence the others, and whole numbers.
-
-    Raises:
-        InputError: One of the two, or a tensor carries a forward-mode derivative.
-    """
-    check_reverse_mode(*tensors)
-    devices = [str(tensor.device) for tensor in tensors]
-    if len(set(devices)) > 1:
-        raise InputError(f"the tensors are on {', '.join(devices)}: they must be on one device")
-    if not all(tensor.is_floating_point() for tensor in tensors):
-        dtypes = ", ".join(str(tensor.dtype) for tensor in tensors)
-        raise InputError(f"the tensors are {dtypes}: they must be floating-point numbers")
+def names(dtypes: tuple[torch.dtype, ...]) -> str:
+    """The types in a message."""
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
 
 
-def check_reverse_mode(*tensors: Tensor) -> None:
-    """Refuse forward-mode differentiation, for which PyTorch takes the derivative of a custom op to be 0.
-
-    Raises:
-        InputError: A tensor carries a forward-mode derivative.
-    """
-    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        raise InputError(
-            "a tensor carries a forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad), which would come "
-            "out as 0: differentiate in reverse mode"
-        )
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """The type that the references compute in before they round: float32, or float64 for float64."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def runs_triton(impl: str, tensor: Tensor) -> bool:

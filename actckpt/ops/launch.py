@@ -20,7 +20,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """The output, contiguous, and the reciprocal root of each row, in float32."""
     size = x.shape[-1]
     output, rstd = x.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=torch.float32)
-    x, weight = x.reshape(-1, size), weight.contiguous()
+    x, weight = _rows(x), weight.contiguous()
     tile = _row_tile(size)
     with torch.cuda.device_of(x):
         kernels.rms_norm_kernel[(triton.cdiv(len(x), tile["BLOCK_ROWS"]),)](
@@ -33,38 +33,36 @@ def rms_norm_backward(d_output: Tensor, x: Tensor, weight: Tensor, rstd: Tensor)
     """The gradients of x, contiguous, and of the weight."""
     size = x.shape[-1]
     dx = x.new_empty(x.shape)
-    d_output, x = d_output.reshape(-1, size), x.reshape(-1, size)
+    d_output, x, weight, rstd = _rows(d_output), _rows(x), weight.contiguous(), rstd.contiguous()
     tile = _row_tile(size)
     parts = x.new_empty(min(_PARTS, triton.cdiv(len(x), tile["BLOCK_ROWS"])), size, dtype=torch.float32)
     strides = (*d_output.stride(), *x.stride())
     with torch.cuda.device_of(x):
         kernels.rms_norm_backward_kernel[(len(parts),)](
-            d_output, x, weight.contiguous(), rstd, dx, parts, *strides, len(x), SIZE=size, **tile, **_OPTIONS
+            d_output, x, weight, rstd, dx, parts, *strides, len(x), SIZE=size, **tile, **_OPTIONS
         )
     return dx, parts.sum(0).to(weight.dtype)
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """The product, contiguous."""
-    size = gate.shape[-1]
     product = gate.new_empty(gate.shape)
-    gate, up = gate.reshape(-1, size), up.reshape(-1, size)
+    gate, up = _rows(gate), _rows(up)
     with torch.cuda.device_of(gate):
         kernels.swiglu_kernel[_pieces(gate)](
-            gate, up, product, *gate.stride(), *up.stride(), size, BLOCK=_TILE, **_OPTIONS
+            gate, up, product, *gate.stride(), *up.stride(), gate.shape[1], BLOCK=_TILE, **_OPTIONS
         )
     return product
 
 
 def swiglu_backward(d_product: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of gate and up, contiguous."""
-    size = gate.shape[-1]
     dgate, dup = gate.new_empty(gate.shape), up.new_empty(up.shape)
-    d_product, gate, up = (x.reshape(-1, size) for x in (d_product, gate, up))
+    d_product, gate, up = (_rows(x) for x in (d_product, gate, up))
     strides = (*d_product.stride(), *gate.stride(), *up.stride())
     with torch.cuda.device_of(gate):
         kernels.swiglu_backward_kernel[_pieces(gate)](
-            d_product, gate, up, dgate, dup, *strides, size, BLOCK=_TILE, **_OPTIONS
+            d_product, gate, up, dgate, dup, *strides, gate.shape[1], BLOCK=_TILE, **_OPTIONS
         )
     return dgate, dup
 
@@ -78,7 +76,7 @@ def _rotate(x: Tensor, inv_freq: Tensor) -> Tensor:
     batch, length, n_heads, head_dim = x.shape
     output = x.new_empty(x.shape)
     half = triton.next_power_of_2(head_dim // 2)
-    heads = min(triton.next_power_of_2(n_heads), max(1, _TILE // 2 // half))
+    heads = max(1, min(triton.next_power_of_2(n_heads), _TILE // 2 // half))
     with torch.cuda.device_of(x):
         kernels.rope_kernel[(batch * length * triton.cdiv(n_heads, heads),)](
             *(x, inv_freq.contiguous(), output, x.stride(), length, n_heads),
@@ -88,6 +86,11 @@ def _rotate(x: Tensor, inv_freq: Tensor) -> Tensor:
             **_OPTIONS,
         )
     return output
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[..., size] as a matrix; a single number as one row of one."""
+    return x.reshape(x.shape[:-1].numel(), x.shape[-1:].numel())
 
 
 def _row_tile(size: int) -> dict[str, int]:

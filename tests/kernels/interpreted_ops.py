@@ -63,6 +63,33 @@ def test_one_tile(name):
         torch.testing.assert_close(x, right, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("op", "shapes"),
+    [
+        (lambda x, impl: rms_norm(x, torch.ones(8), 1e-5, impl=impl), [(0, 8), (2, 0, 8), (8,)]),
+        (lambda x, impl: swiglu(x, x.sin(), impl=impl), [(0, 8), (2, 0), (0,), (), (3,)]),
+        (lambda x, impl: rope(x, x[:, :, :1], inverse_frequencies(8), impl=impl), [(0, 3, 2, 8), (1, 3, 0, 8)]),
+    ],
+)
+def test_nothing_and_single_numbers(op, shapes):
+    for shape in shapes:
+        x = torch.linspace(-1, 1, math.prod(shape)).view(shape).requires_grad_()
+        for found, right in zip(
+            results(partial(op, impl="triton"), [x], [x]), results(partial(op, impl="reference"), [x], [x]), strict=True
+        ):
+            torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+
+
+def test_the_backward_of_a_norm_reads_strided_rows():
+    x, d_output = torch.randn(2, 4, 9, 8).unbind()
+    weight, rstd = torch.randn(16)[::2], torch.rand(9, 4).t()
+    op = torch.ops.actckpt.rms_norm_backward
+    for found, right in zip(
+        op(d_output, x, weight, rstd, "triton"), op(d_output, x, weight, rstd, "reference"), strict=True
+    ):
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+
+
 def test_the_saved_set_is_that_of_the_reference():
     x, w = torch.ones(2, 7, 32, dtype=torch.bfloat16, requires_grad=True), torch.ones(32, dtype=torch.bfloat16)
     q = x.unflatten(-1, (2, 16))

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention import registration
-from actckpt.ops.attention.checks import check_forward
-from actckpt.ops.implementation import check_reverse_mode
+from actckpt.ops.checks import as_float, check_kinds, shown
 
 Window = tuple[int | None, int | None]
 
@@ -102,44 +101,32 @@ def flash_attention(
         sees no key; gradients flow through both.
 
     Raises:
-        InputError: The tensors do not fit together or carry a forward-mode derivative, an option is out of range, or
-            `impl` cannot run on them.
+        InputError: The tensors do not fit together or carry a forward-mode derivative, an option is out of range,
+            `impl` cannot run on them, or the gradient is differentiated again.
     """
-    _check_kinds(Tensor, "a tensor", q=q, k=k, v=v)
-    _check_kinds(bool, "True or False", causal=causal, return_lse=return_lse)
-    _check_kinds((Real, NoneType), "a number, or None", scale=scale, softcap=softcap)
-    _check_kinds((Tensor, NoneType), "a tensor of offsets, or None", cu_seqlens=cu_seqlens, cu_seqlens_k=cu_seqlens_k)
-    _check_kinds(str, "a name", impl=impl)
+    check_kinds(Tensor, "a tensor", q=q, k=k, v=v)
+    check_kinds(bool, "True or False", causal=causal, return_lse=return_lse)
+    check_kinds((Real, NoneType), "a number, or None", scale=scale, softcap=softcap)
+    check_kinds((Tensor, NoneType), "a tensor of offsets, or None", cu_seqlens=cu_seqlens, cu_seqlens_k=cu_seqlens_k)
+    check_kinds(str, "a name", impl=impl)
     left, right = _checked_window(window)
     if not q.is_meta and torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = (x if x.dtype == torch.float64 else x.to(dtype) for x in (q, k, v))
     if scale is None:
         scale = max(1, q.shape[-1]) ** -0.5 if q.dim() else 1.0
-    options = (causal, float(scale), impl, left, right, float(softcap or 0), cu_seqlens, cu_seqlens_k)
-    check_forward(q, k, v, *options)
-    check_reverse_mode(q, k, v)
+    options = (causal, as_float(scale), impl, left, right, as_float(softcap or 0), cu_seqlens, cu_seqlens_k)
     output, lse = registration.flash_attention(q, k, v, *options)
     return (output, lse) if return_lse else output
-
-
-def _check_kinds(kind: type | tuple[type, ...], wanted: str, **arguments: object) -> None:
-    """Refuse what PyTorch would refuse in words of its own."""
-    for name, value in arguments.items():
-        # True is a number, too
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise InputError(f"{name} is {_shown(value)}: it must be {wanted}")
 
 
 def _checked_window(window: Window | None) -> Window:
     if window is None:
         return None, None
     if not isinstance(window, tuple | list) or len(window) != 2:
-        raise InputError(f"window is {_shown(window)}: it must be (left, right), or None")
+        raise InputError(f"window is {shown(window)}: it must be (left, right), or None")
     for width in window:
-        _check_kinds((int, NoneType), "whole numbers, or None for no bound", window=width)
+        check_kinds((int, NoneType), "whole numbers, or None for no bound", window=width)
+        if width is not None and width.bit_length() > 63:
+            raise InputError(f"window is {shown(width)}: it must be below 2**63")
     return window[0], window[1]
-
-
-def _shown(value: object) -> str:
-    return repr(value) if isinstance(value, str | int | float | NoneType) else f"a {type(value).__name__}"

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention.config import HEAD_DIMS
-from actckpt.ops.implementation import check_impl
-
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+from actckpt.ops.checks import check_like, check_tensors
+from actckpt.ops.implementation import check_impl, wide_dtype
 
 
 def check_forward(
@@ -76,19 +76,17 @@ def check_backward(
         InputError: One of the two.
     """
     check_forward(q, k, v, *options)
-    sums = torch.promote_types(q.dtype, torch.float32)
+    sums = wide_dtype(q)
     expected = {"do": (do, q.shape, q.dtype), "o": (o, q.shape, q.dtype), "lse": (lse, q.shape[:3], sums)}
     if dlse is not None:
         expected["dlse"] = (dlse, q.shape[:3], sums)
+    check_tensors(q=q, **{name: tensor for name, (tensor, _, _) in expected.items()})
     for name, (tensor, shape, dtype) in expected.items():
-        if tensor.shape != shape or tensor.dtype != dtype or tensor.device != q.device:
-            raise InputError(
-                f"{name} is {list(tensor.shape)} {tensor.dtype} on {tensor.device}: "
-                f"it must be {list(shape)} {dtype} on {q.device}"
-            )
+        check_like(name, tensor, shape, dtype)
 
 
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
+    check_tensors(q=q, k=k, v=v)
     shapes = f"q is {list(q.shape)}, k is {list(k.shape)} and v is {list(v.shape)}"
     if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
         raise InputError(f"{shapes}: they must be [B, n, S_q, D] and twice [B, n_kv, S_k, D]")
@@ -98,13 +96,8 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
         raise InputError(
             f"{q.shape[1]} query heads and {k.shape[1]} key/value heads: the first must be a multiple of the second"
         )
-    if not q.dtype == k.dtype == v.dtype or q.dtype not in _DTYPES:
-        raise InputError(
-            f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}: they must have one type, "
-            f"{', '.join(str(dtype).removeprefix('torch.') for dtype in _DTYPES[:-1])} or float64"
-        )
-    if not q.device == k.device == v.device:
-        raise InputError(f"q is on {q.device}, k on {k.device} and v on {v.device}: they must be on one device")
+    if not q.dtype == k.dtype == v.dtype:
+        raise InputError(f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}: they must have one type")
 
 
 def _check_offsets(name: str, offsets: Tensor | None, size: str, packed: Tensor) -> None:
@@ -118,7 +111,7 @@ def _check_offsets(name: str, offsets: Tensor | None, size: str, packed: Tensor)
         raise InputError(f"{name} is given and the batch is {packed.shape[0]}: documents are packed into a batch of 1")
     if offsets.device != packed.device and not packed.is_meta:
         raise InputError(f"{name} is on {offsets.device} and the tensors on {packed.device}: it must be there, too")
-    if offsets.is_meta:
+    if offsets.is_meta or isinstance(offsets, FakeTensor):
         return
     if packed.is_meta or not offsets.is_cuda:
         ends = offsets.tolist()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention import reference
+from actckpt.ops.attention.checks import check_backward, check_forward
 from actckpt.ops.attention.config import HEAD_DIMS
 from actckpt.ops.attention.options import Options
 from actckpt.ops.define import define
@@ -27,21 +28,19 @@ _OPTIONS = (
 
 
 def _forward(
-    q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str = "auto", *masks: Any, **named: Any
+    q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str, *masks: Any
 ) -> tuple[Tensor, Tensor]:
-    output, lse = _implementation(impl, q).forward(q, k, v, Options.of(causal, scale, *masks, **named))
+    output, lse = _implementation(impl, q).forward(q, k, v, Options.of(causal, scale, *masks))
     return output, lse
 
 
-def _forward_fake(q: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+def _forward_fake(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return reference.allocate_forward(q)
 
 
-def _forward_flops(
-    q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str = "auto", *masks: Any, **named: Any
-) -> int:
+def _forward_flops(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str, *masks: Any) -> int:
     """Two matrix multiplications over the visible pairs: q kᵀ and p v."""
-    options = Options.of(causal, scale, *masks, **named)
+    options = Options.of(causal, scale, *masks)
     if options.cu_seqlens_q is not None and options.cu_seqlens_q.is_meta:
         raise InputError(
             "cu_seqlens is a meta tensor, and FLOPs depend on the lengths in it: give real offsets, also beside meta "
@@ -61,17 +60,14 @@ def _backward(
     dlse: Tensor | None,
     causal: bool,
     scale: float,
-    impl: str = "auto",
+    impl: str,
     *masks: Any,
-    **named: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dq, dk, dv = _implementation(impl, q).backward(
-        do, q, k, v, o, lse, dlse, Options.of(causal, scale, *masks, **named)
-    )
+    dq, dk, dv = _implementation(impl, q).backward(do, q, k, v, o, lse, dlse, Options.of(causal, scale, *masks))
     return dq, dk, dv
 
 
-def _backward_fake(do: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_fake(do: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     return reference.allocate_backward(q, k, v)
 
 
@@ -84,10 +80,9 @@ def _backward_flops(
     lse: Tensor,
     dlse: Tensor | None,
     *options: Any,
-    **named: Any,
 ) -> int:
     """Five: q kᵀ again, do vᵀ, pᵀ do, ds k and dsᵀ q."""
-    return _forward_flops(q, k, v, *options, **named) // 2 * 5
+    return _forward_flops(q, k, v, *options) // 2 * 5
 
 
 def _implementation(impl: str, q: Tensor) -> ModuleType:
@@ -100,7 +95,7 @@ def _implementation(impl: str, q: Tensor) -> ModuleType:
     return reference
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     q, k, v, *ctx.options, cu_seqlens_q, cu_seqlens_k = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(q, k, v, *output, cu_seqlens_q, cu_seqlens_k)
@@ -118,15 +113,18 @@ def _gradients(ctx: Any, do: Tensor | None, dlse: Tensor | None) -> tuple[Tensor
 
 flash_attention = define(
     f"flash_attention(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor output, Tensor lse)",
-    _forward,
-    _forward_fake,
-    _forward_flops,
+    check=check_forward,
+    compute=_forward,
+    fake=_forward_fake,
+    save=_save,
+    gradients=_gradients,
+    flops=_forward_flops,
 )
 _flash_attention_backward = define(
     f"flash_attention_backward(Tensor do, Tensor q, Tensor k, Tensor v, Tensor o, Tensor lse, Tensor? dlse, {_OPTIONS})"
     " -> (Tensor dq, Tensor dk, Tensor dv)",
-    _backward,
-    _backward_fake,
-    _backward_flops,
+    check=check_backward,
+    compute=_backward,
+    fake=_backward_fake,
+    flops=_backward_flops,
 )
-flash_attention.register_autograd(_gradients, setup_context=_setup_context)
