@@ -77,7 +77,7 @@ _HALF: dict[str, dict[int, Launches]] = {
 # For float32, on every architecture: exact products run on the ordinary cores, fully unrolled, so tiles stay small
 _SINGLE: dict[int, Launches] = {
     64: Launches(Launch(32, 32, 4, 2), Launch(32, 32, 8, 1), Launch(32, 32, 8, 1)),
-    128: Launches(Launch(32, 32, 8, 1), Launch(32, 32, 8, 1), Launch(32, 32, 8, 1)),
+    128: Launches(Launch(32, 32, 8, 1), Launch(16, 64, 8, 1), Launch(32, 32, 8, 1)),
     256: Launches(Launch(16, 32, 8, 1), Launch(16, 16, 8, 1), Launch(16, 16, 8, 1)),
 }
 

@@ -69,7 +69,8 @@ def forward_kernel(
         if (start_n < full_start) | (start_n >= full_end):
             queries = start_m + tl.arange(0, BLOCK_M)[:, None]
             keys = start_n + tl.arange(0, BLOCK_N)[None, :]
-            s = tl.where(_visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT), s, float("-inf"))
+            visible = _visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT) & (keys < s_k_own)
+            s = tl.where(visible, s, float("-inf"))
         # [BLOCK_M]
         new_max = tl.maximum(row_max, tl.max(s, 1) * scale_log2)
         # -inf - -inf is not a number
@@ -207,7 +208,8 @@ def dq_kernel(
         if (start_n < full_start) | (start_n >= full_end):
             queries = start_m + tl.arange(0, BLOCK_M)[:, None]
             keys = start_n + tl.arange(0, BLOCK_N)[None, :]
-            p = tl.where(_visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT), p, 0)
+            visible = _visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT) & (keys < s_k_own)
+            p = tl.where(visible, p, 0)
         if SOFTCAP:
             # the derivative of tanh, while s is at hand
             p *= 1 - s * s
@@ -326,8 +328,8 @@ def _query_range(
 
 @triton.jit
 def _visible(queries, keys, s_q, s_k, left, right, LEFT: tl.constexpr, RIGHT: tl.constexpr):
-    """Whether the query sees the key, and the key exists."""
-    visible = keys < s_k
+    """Whether the query sees the key, if the key exists."""
+    visible = keys >= 0
     if LEFT:
         visible = visible & (keys >= queries + (s_k - s_q - left))
     if RIGHT:
