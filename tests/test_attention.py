@@ -208,6 +208,17 @@ def test_saves_its_inputs_output_and_lse(device):
         assert [x.data_ptr() for x in saved[:4]] == [x.data_ptr() for x in (q, k, v, output)]
 
 
+@pytest.mark.parametrize("mask", MASKS)
+def test_masks_save_nothing_but_the_offsets(mask):
+    lengths, options = MASKS[mask]
+    q, k, v, _ = random_inputs(*lengths, 4, 2, dtype=torch.bfloat16, batch=1)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+        output, lse = flash_attention(q, k, v, return_lse=True, **options)
+    expected = [q, k, v, output, lse, *(options[name] for name in ("cu_seqlens", "cu_seqlens_k") if name in options)]
+    assert [x.data_ptr() for x in saved] == [x.data_ptr() for x in expected]
+
+
 class Record(TorchDispatchMode):
     """The largest tensor that any op returns, and how often each op runs."""
 
@@ -259,8 +270,10 @@ def test_flops_of_unknown_documents_are_refused():
         flash_attention(q, k, v, cu_seqlens=offsets(9).to("meta"))
 
 
-def test_selective_checkpointing_runs_the_forward_once():
-    q, k, v, _ = random_inputs(33, 33, 4, 2, dtype=torch.float32)
+@pytest.mark.parametrize("mask", ["window of 20", "softcap", "all at once"])
+def test_selective_checkpointing_runs_the_forward_once(mask):
+    lengths, masks = MASKS[mask]
+    q, k, v, _ = random_inputs(*lengths, 4, 2, dtype=torch.float32, batch=1)
 
     def keep_attention(context, op, *args, **kwargs):
         return CheckpointPolicy.MUST_SAVE if op is OP else CheckpointPolicy.PREFER_RECOMPUTE
@@ -268,7 +281,7 @@ def test_selective_checkpointing_runs_the_forward_once():
     def count(**options):
         with Record() as record:
             checkpoint(
-                lambda *qkv: flash_attention(*qkv, causal=True).sin(), q, k, v, use_reentrant=False, **options
+                lambda *qkv: flash_attention(*qkv, **masks).sin(), q, k, v, use_reentrant=False, **options
             ).sum().backward()
         return record.calls.count(OP)
 

@@ -11,13 +11,19 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from actckpt.ops import flash_attention, rms_norm, rope, swiglu
 from actckpt.ops.attention import reference
 
+MASKS = {
+    "causal": {"causal": True},
+    "window and softcap": {"window": (7, 3), "softcap": 5.0},
+    "documents": {"causal": True, "cu_seqlens": torch.tensor([0, 10, 33], dtype=torch.int32)},
+}
 
-def block(x, w, projection, inv_freq):
+
+def block(x, w, projection, inv_freq, mask="causal"):
     """Every op of the package: x [B, S, 64] to its own shape, with 4 query heads and 2 key/value heads of 16."""
     q, k, v = (rms_norm(x, w, 1e-5) @ projection).split((64, 32, 32), -1)
     q, k = rope(q.unflatten(-1, (4, 16)), k.unflatten(-1, (2, 16)), inv_freq)
     heads = (y.transpose(1, 2) for y in (q, k, v.unflatten(-1, (2, 16))))
-    o = flash_attention(*heads, causal=True).transpose(1, 2).flatten(2)
+    o = flash_attention(*heads, **MASKS[mask]).transpose(1, 2).flatten(2)
     return swiglu(o, x) + x
 
 
@@ -26,15 +32,15 @@ def keep_attention(context, op, *args, **kwargs):
     return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def checkpointed(*args):
+def checkpointed(*args, **options):
     contexts = partial(create_selective_checkpoint_contexts, keep_attention)
-    return checkpoint(block, *args, use_reentrant=False, context_fn=contexts)
+    return checkpoint(block, *args, use_reentrant=False, context_fn=contexts, **options)
 
 
-def step(function, length=33):
+def step(function, length=33, batch=2):
     """The output and the gradients of all leaves."""
     generator = torch.Generator().manual_seed(length)
-    shapes = ((2, length, 64), (64,), (64, 128))
+    shapes = ((batch, length, 64), (64,), (64, 128))
     leaves = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
     output = function(*leaves, 10_000.0 ** -torch.linspace(0, 1, 8))
     return [output, *torch.autograd.grad(output.sin().sum(), leaves)]
@@ -49,13 +55,14 @@ def forwards(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_equal_to_eager_with_one_forward(backend, forwards):
+@pytest.mark.parametrize(("backend", "mask"), [("inductor", "causal"), *(("aot_eager", mask) for mask in MASKS)])
+def test_equal_to_eager_with_one_forward(backend, mask, forwards):
     torch._dynamo.reset()
-    compiled = torch.compile(checkpointed, backend=backend, fullgraph=True)
-    eager = step(block)
+    batch = 1 if mask == "documents" else 2
+    compiled = torch.compile(partial(checkpointed, mask=mask), backend=backend, fullgraph=True)
+    eager = step(partial(block, mask=mask), batch=batch)
     forwards.clear()
-    for x, right in zip(step(compiled), eager, strict=True):
+    for x, right in zip(step(compiled, batch=batch), eager, strict=True):
         torch.testing.assert_close(x, right)
         assert x.stride() == right.stride()
     assert len(forwards) == 1
