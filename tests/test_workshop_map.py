@@ -148,7 +148,7 @@ def moved() -> list[str]:
 def tiles() -> list[str]:
     from actckpt.ops.attention.config import launches
 
-    forward = launches((8, 0), 2, CONFIG.head_dim).forward
+    forward = launches((8, 0), 2, CONFIG.head_dim, descriptors=False).forward
     return [str(forward.block_m), str(forward.block_n), f"{forward.block_n * CONFIG.head_dim * 2 // KIB} KiB"]
 
 

@@ -144,7 +144,7 @@ def flash_forward(shape: Shape, tiles: Tiles | None = None) -> list[Kernel]:
 
 
 def flash_backward(shape: Shape, tiles: Tiles | None = None) -> list[Kernel]:
-    """Three kernels: delta; dk and dv, past which the queries go; dq, past which the keys go.
+    """Three kernels: delta and lse to base 2; dk and dv, past which the queries go; dq, past which the keys go.
 
     The scores and dp are computed by the second and again by the third: seven matmuls, where one kernel for all three
     gradients would need five and would have to add them up across tiles.
@@ -157,7 +157,7 @@ def flash_backward(shape: Shape, tiles: Tiles | None = None) -> list[Kernel]:
     passes = -(-shape.seq_len // tiles.dk_dv) if tiles else 1
     keys = _loads(shape, tiles.dq if tiles else None)
     return [
-        Kernel("delta", {"output": q, "do": q}, {"delta": row}),
+        Kernel("delta", {"output": q, "do": q, "lse": row}, {"delta": row, "lse to base 2": row}),
         Kernel(
             "dk and dv",
             {"k": kv, "v": kv, "q": passes * q, "do": passes * q, "lse": passes * row, "delta": passes * row},

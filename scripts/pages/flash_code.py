@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from pathlib import Path
 
 import torch
@@ -27,8 +28,8 @@ def gradients() -> str:
 def inner_loop() -> str:
     """The inner loop of the forward kernel, as it stands in the package."""
     source = Path(reference.__file__).with_name("kernels.py").read_text(encoding="utf-8")
-    start = source.index("@triton.jit\ndef _attend(")
-    return _code(source[start : source.index("\n\n\n", start)])
+    start = source.index("    for start_n in range(", source.index("def forward_kernel("))
+    return _code(textwrap.dedent(source[start : source.index("\n\n", start)]))
 
 
 def accuracy() -> str:

@@ -18,7 +18,7 @@ DEVICE = ACCELERATORS[ACCELERATOR]
 HEAD = CONFIG.head_dim
 SHAPE = Shape.of(CONFIG, SEQ_LEN)
 # an A100 has compute capability 8.0, and bfloat16 two bytes
-LAUNCHES = launches((8, 0), 2, HEAD)
+LAUNCHES = launches((8, 0), 2, HEAD, descriptors=False)
 TILES = Tiles(LAUNCHES.forward.block_m, LAUNCHES.dk_dv.block_n, LAUNCHES.dq.block_m)
 
 STANDARD = [*traffic.standard_forward(SHAPE), *traffic.standard_backward(SHAPE)]
