@@ -39,7 +39,7 @@ class Launches(NamedTuple):
 INTERPRETER = Launches(Launch(32, 16, 4, 1), Launch(16, 32, 4, 1), Launch(32, 16, 4, 1))
 """For the interpreter: small tiles of unequal sides, so that small shapes meet every kind of tile."""
 
-# For 16-bit types, by what the tiles are read with and by the width of a tile. Unmeasured, all of them: chosen by what
+# For 16-bit types, by what the tiles are read with and by the widest tile that an entry is for. Unmeasured, all of them: chosen by what
 # the compiler makes of them. The tiles in flight fit into shared memory: 163 KB on sm_80, 227 KB on sm_90 and sm_100,
 # 99 KB on sm_89, which stands for all others. Within that they are the largest whose main loop keeps its registers and,
 # on sm_90, lets matrix products run while it goes on; tests/kernels/machine_code.py reads both from the machine code.
@@ -60,8 +60,10 @@ _HALF: dict[str, dict[int, Launches]] = {
         128: Launches(Launch(128, 128, 8, 2), Launch(64, 128, 8, 3), Launch(128, 64, 8, 3)),
         256: Launches(Launch(128, 64, 8, 2), Launch(32, 64, 8, 2), Launch(128, 32, 8, 2)),
     },
-    # pointers and their masks take registers: narrower tiles, and at D = 256 none in flight but for dK/dV
+    # pointers and their masks take registers: narrower tiles, and at D = 256 none in flight but for dK/dV; a thread
+    # copies 16 bytes at a time, so few warps or many rows share a tile of rows of 32 bytes
     "sm_90 pointers": {
+        16: Launches(Launch(128, 128, 8, 3), Launch(64, 128, 4, 3), Launch(128, 128, 8, 3)),
         64: Launches(Launch(128, 128, 8, 3), Launch(64, 128, 8, 3), Launch(128, 64, 8, 3)),
         128: Launches(Launch(128, 64, 8, 3), Launch(32, 128, 8, 2), Launch(128, 64, 8, 3)),
         256: Launches(Launch(128, 32, 8, 1), Launch(32, 64, 8, 2), Launch(128, 32, 8, 1)),
@@ -96,11 +98,14 @@ def launches(capability: tuple[int, int], itemsize: int, head_dim: int, descript
         head_dim: One of `HEAD_DIMS`.
         descriptors: Whether the kernels read through tensor descriptors.
     """
-    width = max(64, block_d(head_dim))
     if itemsize == 4:
-        return _SINGLE[width]
+        return _for_width(_SINGLE, head_dim)
     architecture = {(8, 0): "sm_80", (8, 7): "sm_80", (9, 0): "sm_90", (10, 0): "sm_100", (10, 3): "sm_100"}
     name = architecture.get(capability, "sm_89")
     if name == "sm_90":
         name = "sm_90 descriptors" if descriptors else "sm_90 pointers"
-    return _HALF[name][width]
+    return _for_width(_HALF[name], head_dim)
+
+
+def _for_width(table: dict[int, Launches], head_dim: int) -> Launches:
+    return next(entry for width, entry in table.items() if block_d(head_dim) <= width)
