@@ -40,17 +40,17 @@ INTERPRETER = Launches(Launch(32, 16, 4, 1), Launch(16, 32, 4, 1), Launch(32, 16
 """For the interpreter: small tiles of unequal sides, so that small shapes meet every kind of tile."""
 
 # For 16-bit types, by what the tiles are read with, and by the widest tile that an entry is for. Unmeasured, all of
-# them: chosen by what the compiler makes of them. The tiles in flight fit into shared memory: 163 KB on sm_80, 227 KB on
+# them: chosen by what the compiler makes of them. Tiles in flight fit into shared memory: 163 KB on sm_80, 227 KB on
 # sm_90 and sm_100, 99 KB on sm_89, which stands for all others. Within that they are the largest whose main loop keeps
 # its registers and, on sm_90, lets matrix products run while it goes on. docs/evidence/machine-code.md shows both.
 _HALF: dict[str, dict[int, Launches]] = {
     "sm_80": {
-        64: Launches(Launch(128, 64, 4, 3), Launch(64, 128, 8, 2), Launch(128, 64, 8, 2)),
-        128: Launches(Launch(128, 64, 8, 3), Launch(64, 64, 8, 2), Launch(128, 64, 8, 2)),
+        64: Launches(Launch(128, 64, 4, 3), Launch(32, 128, 8, 2), Launch(128, 64, 8, 2)),
+        128: Launches(Launch(128, 64, 8, 3), Launch(64, 64, 8, 2), Launch(64, 64, 8, 2)),
         256: Launches(Launch(128, 32, 8, 2), Launch(32, 64, 8, 1), Launch(64, 32, 8, 1)),
     },
     "sm_89": {
-        64: Launches(Launch(128, 64, 4, 3), Launch(64, 128, 8, 2), Launch(128, 64, 8, 2)),
+        64: Launches(Launch(128, 64, 4, 3), Launch(32, 128, 8, 2), Launch(128, 64, 8, 2)),
         128: Launches(Launch(128, 32, 8, 2), Launch(64, 64, 8, 2), Launch(64, 32, 4, 2)),
         256: Launches(Launch(64, 32, 8, 1), Launch(32, 32, 8, 1), Launch(32, 32, 8, 1)),
     },
