@@ -22,6 +22,7 @@ from kernels.attention_cases import (
     run,
     visible,
 )
+from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.flop_counter import FlopCounterMode
@@ -266,8 +267,12 @@ def test_flops_count_the_visible_pairs(lengths, options):
 
 def test_flops_of_unknown_documents_are_refused():
     q, k, v, _ = (x.detach().to("meta") for x in random_inputs(9, 9, 1, 1, batch=1))
-    with pytest.raises(InputError, match="cu_seqlens is a meta tensor"), FlopCounterMode(display=False):
+    with pytest.raises(InputError, match="cu_seqlens has no values"), FlopCounterMode(display=False):
         flash_attention(q, k, v, cu_seqlens=offsets(9).to("meta"))
+    with FakeTensorMode() as fake:
+        q, ends = torch.zeros(1, 1, 9, 16), torch.zeros(2, dtype=torch.int32)
+    with pytest.raises(InputError, match="cu_seqlens has no values"), fake, FlopCounterMode(display=False):
+        flash_attention(q, q, q, cu_seqlens=ends)
 
 
 @pytest.mark.parametrize("mask", ["window of 20", "softcap", "all at once"])

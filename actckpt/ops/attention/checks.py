@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses import FakeTensor
 
 from actckpt.errors import InputError
 from actckpt.ops.attention.config import HEAD_DIMS
+from actckpt.ops.attention.options import has_values
 from actckpt.ops.checks import check_like, check_tensors
 from actckpt.ops.implementation import check_impl, wide_dtype
 
@@ -111,7 +111,7 @@ def _check_offsets(name: str, offsets: Tensor | None, size: str, packed: Tensor)
         raise InputError(f"{name} is given and the batch is {packed.shape[0]}: documents are packed into a batch of 1")
     if offsets.device != packed.device and not packed.is_meta:
         raise InputError(f"{name} is on {offsets.device} and the tensors on {packed.device}: it must be there, too")
-    if offsets.is_meta or isinstance(offsets, FakeTensor):
+    if not has_values(offsets):
         return
     if packed.is_meta or not offsets.is_cuda:
         ends = offsets.tolist()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 
 class Options(NamedTuple):
@@ -47,6 +48,11 @@ class Options(NamedTuple):
         cu_seqlens_k = cu_seqlens_q if cu_seqlens_k is None else cu_seqlens_k
         return cls(scale, softcap, window_left, right, cu_seqlens_q, cu_seqlens_k)
 
+    @property
+    def lengths_are_known(self) -> bool:
+        """Whether the documents' offsets, if there are any, have values."""
+        return all(has_values(offsets) for offsets in (self.cu_seqlens_q, self.cu_seqlens_k) if offsets is not None)
+
     def documents(self, s_q: int, s_k: int) -> Iterator[tuple[slice, slice]]:
         """The queries and the keys of each document."""
         if self.cu_seqlens_q is None or self.cu_seqlens_k is None:
@@ -79,6 +85,11 @@ class Options(NamedTuple):
 
         hidden = 0 if self.left is None else up_to(-self.left - 1)
         return up_to(self.right) - hidden
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether a tensor is more than a shape: neither on meta nor fake."""
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))
 
 
 def _staircase(n: int, limit: int) -> int:

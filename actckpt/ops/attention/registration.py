@@ -41,10 +41,9 @@ def _forward_fake(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
 def _forward_flops(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, impl: str, *masks: Any) -> int:
     """Two matrix multiplications over the visible pairs: q kᵀ and p v."""
     options = Options.of(causal, scale, *masks)
-    if options.cu_seqlens_q is not None and options.cu_seqlens_q.is_meta:
+    if not options.lengths_are_known:
         raise InputError(
-            "cu_seqlens is a meta tensor, and FLOPs depend on the lengths in it: give real offsets, also beside meta "
-            "tensors"
+            "cu_seqlens has no values, and FLOPs depend on the lengths in it: give real offsets, beside meta tensors too"
         )
     batch, heads, s_q, head_dim = q.shape
     return 4 * batch * heads * options.visible_pairs(s_q, k.shape[2]) * head_dim
