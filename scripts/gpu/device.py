@@ -13,16 +13,23 @@ from gpu.timing import seconds
 
 
 def about(device: str) -> dict[str, Any]:
-    """Name, memory, compute capability and driver of the device, and the versions that run on it."""
-    found: dict[str, Any] = {"device": "cpu", "capability": [9, 0], "memory_bytes": None, "driver": None}
+    """Name, memory, compute capability and driver of the device, and the versions that run on it; {} if it is missing.
+
+    The CPU of a rehearsal stands for a GPU of compute capability 9.0.
+    """
+    found: dict[str, Any] = {"device": "cpu", "capability": (9, 0), "shared_bytes": 227 * 1024}
     if device == "cuda":
+        from triton.runtime import driver
+
         if not torch.cuda.is_available():
-            raise RuntimeError("no CUDA device is here")
+            return {}
         properties = torch.cuda.get_device_properties(0)
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
         found = {
             "device": properties.name,
-            "capability": [properties.major, properties.minor],
+            "capability": (properties.major, properties.minor),
+            # what Triton compares with what a kernel asks for
+            "shared_bytes": driver.active.utils.get_device_properties(0)["max_shared_mem"],
             "memory_bytes": properties.total_memory,
             "driver": _said_by(query),
         }

@@ -17,8 +17,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+# BLOCK_M, BLOCK_N, warps, stages
+FORWARD_TILES = ((128, 64, 8, 3), (128, 64, 4, 3), (128, 128, 8, 2), (128, 128, 8, 3), (64, 64, 4, 3))
+BACKWARD_TILES = ((64, 64, 4, 2), (64, 64, 8, 3), (64, 128, 8, 2), (128, 64, 8, 2))
 
-def _configs(*tiles: tuple[int, int, int, int]) -> list[triton.Config]:
+
+def _configs(tiles: tuple[tuple[int, int, int, int], ...]) -> list[triton.Config]:
     configs = [
         triton.Config({"BLOCK_M": block_m, "BLOCK_N": block_n}, num_warps=num_warps, num_stages=num_stages)
         for block_m, block_n, num_warps, num_stages in tiles
@@ -27,10 +31,7 @@ def _configs(*tiles: tuple[int, int, int, int]) -> list[triton.Config]:
     return configs[:1] if os.environ.get("TRITON_INTERPRET") == "1" else configs
 
 
-@triton.autotune(
-    _configs((128, 64, 8, 3), (128, 64, 4, 3), (128, 128, 8, 2), (128, 128, 8, 3), (64, 64, 4, 3)),
-    key=["s", "HEAD_DIM", "CAUSAL"],
-)
+@triton.autotune(_configs(FORWARD_TILES), key=["s", "HEAD_DIM", "CAUSAL"])
 @triton.jit
 def forward_kernel(
     q, k, v, o, lse, s, scale_log2,
@@ -78,10 +79,7 @@ def _attend(
     return acc, row_max, row_sum
 
 
-BACKWARD_CONFIGS = _configs((64, 64, 4, 2), (64, 64, 8, 3), (64, 128, 8, 2), (128, 64, 8, 2))
-
-
-@triton.autotune(BACKWARD_CONFIGS, key=["s", "HEAD_DIM", "CAUSAL"])
+@triton.autotune(_configs(BACKWARD_TILES), key=["s", "HEAD_DIM", "CAUSAL"])
 @triton.jit
 def dk_dv_kernel(
     q, k, v, do, lse, delta, dk, dv, s, scale, scale_log2,
@@ -130,7 +128,7 @@ def _add_dk_dv(
     return dk_tile, dv_tile
 
 
-@triton.autotune(BACKWARD_CONFIGS, key=["s", "HEAD_DIM", "CAUSAL"])
+@triton.autotune(_configs(BACKWARD_TILES), key=["s", "HEAD_DIM", "CAUSAL"])
 @triton.jit
 def dq_kernel(
     q, k, v, do, lse, delta, dq, s, scale, scale_log2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import subprocess
 import time
 from collections.abc import Iterable
@@ -107,12 +108,21 @@ class Recording:
         unfinished.replace(self.path)
         print(f"[{len(self.kept)}/{len(self.entries)}] {name} {json.dumps(outcome)[:160]}", flush=True)
 
-    def measure(self, deadline: float, environment: dict[str, str]) -> None:
-        """Measure what is missing, until it is `deadline` by the monotonic clock."""
-        for _, sharing in groupby(self.missing(), key=lambda entry: entry.process or entry.name):
-            worker = None
+    def measure(
+        self, entries: Iterable[Entry], deadline: float, environment: dict[str, str], process_limit_s: float = math.inf
+    ) -> None:
+        """Measure entries, until it is `deadline` by the monotonic clock.
+
+        Args:
+            entries: What to measure, in this order.
+            deadline: When to stop.
+            environment: Variables for the processes that measure.
+            process_limit_s: The longest that entries which share a process may take together.
+        """
+        for _, sharing in groupby(entries, key=lambda entry: entry.process or entry.name):
+            until, worker = min(deadline, time.monotonic() + process_limit_s), None
             for entry in sharing:
-                left_s = deadline - time.monotonic()
+                left_s = until - time.monotonic()
                 if left_s <= 0:
                     break
                 worker = worker or Worker(environment)
@@ -121,8 +131,8 @@ class Recording:
                 except Failed as error:
                     worker.stop()
                     worker = None
-                    # what the deadline cut short may have its whole time in the next run
-                    if time.monotonic() >= deadline:
+                    # what was cut short here may have its whole time in the next run
+                    if time.monotonic() >= until:
                         break
                     outcome = {"failed": str(error)}
                 self.keep(entry.name, **outcome)
@@ -141,6 +151,8 @@ def header(device: str, output: Path) -> dict[str, Any]:
         found = probe.run("gpu.device:about", (device,), 120)
     finally:
         probe.stop()
+    if not found:
+        raise Failed("no CUDA device is here: --rehearse tries the script without one")
     status = _git("status", "--porcelain")
     changes = [line for line in (status or "").splitlines() if Path(line[3:]).name != output.name]
     return {

@@ -1,0 +1,220 @@
+"""One kernel of attention with one launch configuration: compiled without a GPU, and timed on one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from actckpt.ops.attention import flash_attention, kernels, launch
+from actckpt.ops.attention.config import Launch, Launches, block_d, launches
+from actckpt.ops.attention.options import Options
+from gpu.correctness import poisoned
+from gpu.exact import error, last_group, random_inputs
+from gpu.timing import seconds
+
+# what the results of a kernel are among the output, dq, dk and dv
+RESULTS = {"forward": (0,), "dk_dv": (2, 3), "dq": (1,)}
+# float32 numbers of accumulators and scores that a thread may hold, of its 255 registers
+MOST_HELD = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be launched well.
+
+    Attributes:
+        kernel: "forward", "dk_dv" or "dq".
+        head_dim: D.
+        dtype: The name of a type of torch.
+        path: "descriptor" or "pointer": how the kernel reads.
+        sizes: (batch, query heads, key/value heads, length).
+    """
+
+    kernel: str
+    head_dim: int
+    dtype: str
+    path: str
+    sizes: tuple[int, int, int, int]
+
+    @property
+    def name(self) -> str:
+        """As it is called in a recording."""
+        return f"{self.kernel}/D{self.head_dim}/{self.dtype}/{self.path}"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return int(getattr(torch, self.dtype).itemsize)
+
+    def present(self, capability: tuple[int, int]) -> Launch:
+        """What the launch table says."""
+        table = launches(capability, self.itemsize, self.head_dim, self.path == "descriptor")
+        return getattr(table, self.kernel)
+
+    def candidates(self, capability: tuple[int, int], shared_bytes: int) -> list[Launch]:
+        """What may be worth a trial, beginning with what the table says.
+
+        A tile that would not fit into shared memory, or whose accumulators would not fit into registers, is none.
+        """
+        # rows of the tile that a program owns, and of those that it walks along
+        owned, walked, stages = (64, 128, 256), (32, 64, 128), (2, 3, 4)
+        if self.itemsize == 4:
+            owned, walked, stages = (32, 64), (16, 32, 64), (1, 2)
+        queries, keys = (walked, owned) if self.kernel == "dk_dv" else (owned, walked)
+        tried = [Launch(*numbers) for numbers in product(queries, keys, (4, 8), stages)]
+        present = self.present(capability)
+        return [
+            present,
+            *(
+                candidate
+                for candidate in tried
+                if candidate != present
+                and self._held(candidate) <= MOST_HELD
+                and self._shared_bytes(candidate) <= shared_bytes
+            ),
+        ]
+
+    def _held(self, candidate: Launch) -> float:
+        """float32 numbers of the accumulators and of the scores, for each thread."""
+        m, n, width = candidate.block_m, candidate.block_n, block_d(self.head_dim)
+        held = {"forward": m * (width + n), "dk_dv": n * (2 * width + 2 * m), "dq": m * (width + 2 * n)}
+        return held[self.kernel] / (32 * candidate.num_warps)
+
+    def _shared_bytes(self, candidate: Launch) -> int:
+        """The tiles that a program owns, and those in flight."""
+        m, n, in_flight = candidate.block_m, candidate.block_n, 2 * candidate.num_stages
+        rows = {"forward": m + in_flight * n, "dk_dv": 2 * n + in_flight * m, "dq": 2 * m + in_flight * n}
+        return rows[self.kernel] * block_d(self.head_dim) * self.itemsize
+
+
+def compile_candidate(
+    problem: Problem, numbers: Sequence[int], capability: tuple[int, int], shared_bytes: int
+) -> dict[str, int]:
+    """Compile for a GPU that this process does not touch, into the cache from which Triton will take it.
+
+    Raises:
+        ValueError: It asks for more shared memory than there is.
+    """
+    driver.set_active(_Target(capability))
+    q, k, v, do = (x.detach() for x in _random(problem, "meta"))
+    lse = q.new_empty(q.shape[:3], dtype=torch.float32)
+    with patch.object(launch, "_capability", lambda _: capability):
+        calls, _ = _called(problem, numbers, (q, k, v), do, torch.empty_like(q), lse)
+    compiled = calls[-1].compiled()
+    needed = int(compiled.metadata.shared)
+    if needed > shared_bytes:
+        raise ValueError(f"{needed:,} bytes of shared memory are needed, and there are {shared_bytes:,}")
+    return {"shared_bytes": needed}
+
+
+def time_candidate(problem: Problem, numbers: Sequence[int], device: str, repeats: int) -> dict[str, float]:
+    """Times of the kernel, and how far it is off as a share of what is allowed.
+
+    Raises:
+        ValueError: The results are wrong.
+    """
+    inputs, do, o, lse = _prepared(problem, device)
+    with poisoned():
+        calls, outputs = _called(problem, numbers, inputs, do, o, lse)
+    for call in calls:
+        call()
+    n_kv = inputs[1].shape[1]
+    judged = [last_group(x, n_kv) if index in RESULTS[problem.kernel] else None for index, x in enumerate(outputs)]
+    off = error(judged, [last_group(x, n_kv) for x in inputs], last_group(do, n_kv), True)
+    if not all(outputs[index].isfinite().all() for index in RESULTS[problem.kernel]) or off > 1:
+        raise ValueError(f"the results are off by {off:.2g} times what they may be")
+    return {**seconds(calls[-1], device, repeats), "error": off}
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A launch that was noted instead of made."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+    def __call__(self) -> None:
+        self.kernel[self.grid](*self.arguments, **self.options)
+
+    def compiled(self) -> Any:
+        return self.kernel.warmup(*self.arguments, grid=self.grid, **self.options)
+
+
+class _Target:
+    """A driver of Triton that knows which GPU to compile for, and has none."""
+
+    def __init__(self, capability: tuple[int, int]):
+        self.capability = capability
+
+    def get_current_target(self) -> Any:
+        return GPUTarget("cuda", 10 * self.capability[0] + self.capability[1], 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, _: int) -> int:
+        return 0
+
+
+def _random(problem: Problem, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, n, n_kv, length = problem.sizes
+    return random_inputs(device, batch, (n, n_kv), (length, length), problem.head_dim, getattr(torch, problem.dtype))
+
+
+@cache
+def _prepared(problem: Problem, device: str) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    """q, k and v; the gradient of the output; the output and lse, from the reference."""
+    *inputs, do = (x.detach() for x in _random(problem, device))
+    o, lse = flash_attention(*inputs, causal=True, impl="reference", return_lse=True)
+    return inputs, do, o, lse
+
+
+def _called(
+    problem: Problem, numbers: Sequence[int], inputs: Sequence[Tensor], do: Tensor, o: Tensor, lse: Tensor
+) -> tuple[list[_Call], tuple[Tensor | None, ...]]:
+    """The launches of a candidate, its own last, and where its output, dq, dk and dv will be."""
+    config = Launches(*[Launch(*numbers)] * 3)
+    options = Options.of(True, problem.head_dim**-0.5)
+    with ExitStack() as patches:
+        calls = patches.enter_context(_noted())
+        patches.enter_context(patch.object(launch, "_launches", lambda *_: config))
+        if problem.path == "pointer":
+            patches.enter_context(patch.object(launch, "_describable", lambda *_: False))
+        if problem.kernel == "forward":
+            outputs = launch.forward(*inputs, options)[0], None, None, None
+        else:
+            outputs = None, *launch.backward(do, *inputs, o, lse, None, options)
+    wanted = ("preprocess_kernel", f"{problem.kernel}_kernel")
+    return [calls[name] for name in wanted if name in calls], outputs
+
+
+@contextmanager
+def _noted() -> Iterator[dict[str, _Call]]:
+    """Note the launches of the kernels, by their names, instead of making them."""
+    calls: dict[str, _Call] = {}
+
+    class Note:
+        def __init__(self, name: str):
+            self.name, self.kernel = name, getattr(kernels, name)
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+            def note(*arguments: Any, **options: Any) -> None:
+                calls[self.name] = _Call(self.kernel, grid, arguments, options)
+
+            return note
+
+    names = [name for name in vars(kernels) if name.endswith("_kernel")]
+    with patch.multiple(kernels, **{name: Note(name) for name in names}):
+        yield calls

@@ -1,0 +1,361 @@
+"""scripts/record_gpu.py and scripts/tune_gpu.py without a GPU: rehearsed and killed, among crashes and hangs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+ROOT = Path(__file__).parents[1]
+REHEARSAL = "tests/kernels/gpu_rehearsal.py"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+ENVIRONMENT.pop("PYTHONPATH", None)
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch):
+    """The modules of scripts/ can be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] in ("gpu", "closure", "record_gpu", "tune_gpu")]:
+        del sys.modules[name]
+
+
+def run(*command: Any) -> subprocess.CompletedProcess[str]:
+    """A Python script of this checkout, to its end."""
+    command = [sys.executable, *map(str, command)]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def kill_when(done: Callable[[], bool], *command: Any) -> None:
+    """Start a script, and kill its process group as soon as `done` says so."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    for _ in range(1200):
+        if done() or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    assert process.poll() is None, "it ended by itself"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def kept(path: Path) -> dict[str, Any]:
+    """The entries of a recording, or none where there is no file yet."""
+    return json.loads(path.read_text())["entries"] if path.exists() else {}
+
+
+def killed_twice_and_finished(what: str, path: Path, first: int, second: int) -> tuple[dict[str, Any], str]:
+    """What a rehearsal leaves that is killed after so many entries, and again; and what the last run printed."""
+    for count in (first, second):
+        kill_when(lambda count=count: len(kept(path)) >= count, REHEARSAL, what, path)
+    before = kept(path)
+    done = run(REHEARSAL, what, path)
+    after = kept(path)
+    assert len(before) < len(after), "something was left to do"
+    # a time that was taken again would differ
+    assert {name: after[name]["result"] for name, entry in before.items() if "result" in entry} == {
+        name: entry["result"] for name, entry in before.items() if "result" in entry
+    }
+    return after, done.stdout
+
+
+def test_a_recording_is_whole_after_two_kills_a_crash_and_a_hang(tmp_path: Path) -> None:
+    entries, said = killed_twice_and_finished("record", tmp_path / "recording.json", 3, 7)
+    failed = {name: entry["failed"] for name, entry in entries.items() if "failed" in entry}
+    assert failed == {"crash": "its process ended by SIGSEGV", "hang": "took longer than 1 s"}
+    assert [name for name in entries if name not in failed] == [
+        "device",
+        *(f"forward/D16/{name}" for name in ("actckpt", "flash", "plain", "flex")),
+        *(f"backward/D16/{name}" for name in ("actckpt", "flash", "plain")),
+        "correctness/D16/float16",
+        "policy/full",
+    ]
+    assert entries["correctness/D16/float16"]["result"]["right"]
+    assert entries["correctness/D16/float16"]["result"]["repeats_equal"]
+    assert "hang                         FAILED: took longer than 1 s" in said
+    about = json.loads((tmp_path / "recording.json").read_text())
+    assert about["device"] == "cpu"
+    assert about["torch"] == torch.__version__
+    assert about["changed"] in (True, False, None)
+
+
+def test_a_tuning_is_whole_after_two_kills_crashes_and_hangs(tmp_path: Path) -> None:
+    entries, said = killed_twice_and_finished("tune", tmp_path / "tuning.json", 3, 6)
+    assert {name: entry["failed"] for name, entry in entries.items() if "failed" in entry} == {
+        "compiler aborts": "its process ended by SIGABRT",
+        "compiler hangs": "took longer than 1 s",
+        "kernel crashes": "its process ended by SIGSEGV",
+        "kernel hangs": "took longer than 1 s",
+    }
+    timed = [name for name, entry in entries.items() if "result" in entry]
+    kernels = ("forward", "dk_dv", "dq")
+    assert [name.partition("/")[0] for name in timed] == [kernel for kernel in kernels for _ in range(2)]
+    assert all(0 < entries[name]["result"]["error"] <= 1 for name in timed)
+    # the table is the last thing that is said
+    row = ast.parse("{" + said.splitlines()[-1] + "}").body[0].value
+    assert [ast.unparse(key) for key in row.keys] == ["64"]
+    fastest = {
+        kernel: min((entries[name]["result"]["median_s"], name) for name in timed if name.startswith(f"{kernel}/"))[1]
+        for kernel in kernels
+    }
+    assert ast.unparse(row.values[0]) == f"Launches({', '.join(f'Launch({_numbers(fastest[k])})' for k in kernels)})"
+
+
+def _numbers(name: str) -> str:
+    return name.rpartition("/")[2].replace("-", ", ")
+
+
+def test_what_hangs_ends_with_the_script_that_started_it(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+import sys, time
+from pathlib import Path
+sys.path[:0] = ["scripts", "tests/kernels"]
+from gpu.worker import Worker
+if __name__ == "__main__":
+    Worker().run("gpu_rehearsal:hang", ({str(pids)!r},), 60)
+"""
+    script = tmp_path / "hanging.py"
+    script.write_text(code)
+    kill_when(lambda: pids.exists() and pids.read_text().endswith("\n"), script)
+    for _ in range(100):
+        alive = [pid for pid in map(int, pids.read_text().split()) if _runs(pid)]
+        if not alive:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{alive} still run")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("ps is not here")
+    return state.stdout.strip() not in ("", "Z", "Zs", "Zl")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+@pytest.mark.parametrize("script", ["record_gpu", "tune_gpu"])
+def test_without_a_gpu_one_line_says_so(script: str, tmp_path: Path) -> None:
+    done = run(f"scripts/{script}.py", "--output", tmp_path / "file.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{script}: no CUDA device is here: --rehearse tries the script without one\n"
+    assert not list(tmp_path.iterdir())
+
+
+def recording(path: Path, *entries: Any, **about: str) -> Any:
+    from gpu.recording import Recording
+
+    return Recording(path, {"device": "a device", "torch": "1", "triton": "2", **about}, entries)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_what_failed_is_tried_again_after_what_never_was(tmp_path: Path) -> None:
+    from gpu.recording import Entry
+
+    path = tmp_path / "recording.json"
+    broken, whole, other = (Entry(name, "gpu.timing:seconds") for name in ("broken", "whole", "other"))
+    first = recording(path, broken, whole, other)
+    first.keep("broken", failed="OutOfResources: shared memory")
+    first.keep("whole", result={"right": True})
+    second = recording(path, broken, whole, other)
+    assert second.missing() == [other, broken]
+    assert second.results() == {"whole": {"right": True}}
+    assert second.failures() == {"broken": "OutOfResources: shared memory"}
+    second.keep("broken", result={})
+    assert not second.failures()
+    assert list(kept(path)) == ["broken", "whole"], "in the order of the list"
+
+
+@pytest.mark.usefixtures("scripts")
+def test_a_recording_is_of_one_device_and_of_one_version(tmp_path: Path) -> None:
+    from gpu.recording import Entry, OtherRecording
+
+    path = tmp_path / "recording.json"
+    entry = Entry("entry", "gpu.timing:seconds")
+    recording(path, entry, driver="1").keep("entry", result={})
+    assert recording(path, entry, driver="2").results(), "another driver"
+    with pytest.raises(OtherRecording, match=r"recorded with torch 1, and this is torch 3: name another file"):
+        recording(path, entry, torch="3")
+    path.write_text("[]")
+    with pytest.raises(OtherRecording, match="is not a recording: name another file"):
+        recording(path, entry)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_what_the_time_does_not_suffice_for_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests/kernels"))
+    from gpu.recording import Entry
+
+    hang, fine = "gpu_rehearsal:hang", "gpu_rehearsal:fine"
+    entries = [
+        Entry("slow", hang, process="one"),
+        Entry("behind it", fine, process="one"),
+        Entry("elsewhere", fine),
+        Entry("slower", hang),
+        Entry("too late", fine),
+    ]
+    found = recording(tmp_path / "recording.json", *entries)
+    found.measure(entries[:3], time.monotonic() + 60, {}, process_limit_s=1)
+    start = time.monotonic()
+    found.measure(entries[3:], start + 1, {})
+    assert time.monotonic() < start + 5
+    # none of them failed: they may have more time in the next run
+    assert list(kept(found.path)) == ["elsewhere"]
+
+
+# the keys of all entries as they are, then after a change of each file alone
+KEYS = """
+import json, sys
+from pathlib import Path
+sys.path[:0] = ["scripts"]
+import record_gpu, tune_gpu
+about = {"device": "cpu", "capability": (9, 0), "shared_bytes": 2**17}
+(tuned, *_) = tune_gpu.candidates(tune_gpu.rehearsal()[0], about, 2)
+entries = {entry.name: entry for entry in record_gpu.rehearsal()} | {"tuned": tuned.time}
+found = [{name: entry.key() for name, entry in entries.items()}]
+for file in map(Path, sys.argv[1:]):
+    source = file.read_text()
+    file.write_text(f"{source}\\n# changed\\n")
+    found.append({name: entry.key() for name, entry in entries.items()})
+    file.write_text(source)
+print(json.dumps(found))
+"""
+OURS = {"forward/D16/actckpt", "backward/D16/actckpt", "correctness/D16/float16", "policy/full", "tuned"}
+TIMED = {f"{direction}/D16/{name}" for direction in ("forward", "backward") for name in ("actckpt", "flash", "plain")}
+CHANGES = {
+    "actckpt/ops/attention/kernels.py": OURS,
+    "actckpt/ops/attention/config.py": OURS,
+    "actckpt/llama.py": {"policy/full"},
+    "scripts/gpu/plain_flash.py": {"forward/D16/plain", "backward/D16/plain"},
+    "scripts/gpu/peers.py": {"forward/D16/flash", "backward/D16/flash", "forward/D16/flex"},
+    "scripts/gpu/timing.py": {*TIMED, "forward/D16/flex", "device", "policy/full", "tuned"},
+    "scripts/gpu/derived.py": set(),
+    "actckpt/formulas/llama.py": set(),
+}
+
+
+def test_a_changed_source_makes_what_runs_it_be_measured_again_and_nothing_else(tmp_path: Path) -> None:
+    for folder in ("actckpt", "scripts"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-c", KEYS, *CHANGES]
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    before, *after = json.loads(done.stdout)
+    assert len(before) == 11
+    for (file, expected), keys in zip(CHANGES.items(), after, strict=True):
+        assert {name for name in before if keys[name] != before[name]} == expected, file
+
+
+def test_all_that_is_recorded_and_tuned_on_a_gpu_can_be_named(scripts: None) -> None:
+    import pkgutil
+
+    import record_gpu
+    import tune_gpu
+
+    about = {"device": "a GPU", "capability": (9, 0), "shared_bytes": 227 * 1024}
+    recorded = list(record_gpu.entries())
+    tuned = [one for problem in tune_gpu.problems((9, 0)) for one in tune_gpu.candidates(problem, about, 10)]
+    for names in ([entry.name for entry in recorded], [one.time.name for one in tuned]):
+        assert len(set(names)) == len(names)
+    for entry in (*recorded, *(entry for one in tuned[:1] for entry in (one.compile, one.time))):
+        for name in (entry.measure, *entry.arguments):
+            if isinstance(name, str) and ":" in name:
+                assert callable(pkgutil.resolve_name(name))
+    assert [entry.name for entry in recorded[:3]] == ["device", "forward/D128/actckpt", "forward/D128/cudnn"]
+    assert [problem.name for problem in tune_gpu.problems((9, 0))][:4] == [
+        "forward/D128/bfloat16/descriptor",
+        "dk_dv/D128/bfloat16/descriptor",
+        "dq/D128/bfloat16/descriptor",
+        "forward/D64/bfloat16/descriptor",
+    ]
+    # a GPU without a copy engine has no descriptors
+    assert {problem.path for problem in tune_gpu.problems((8, 0))} == {"pointer"}
+
+
+def test_wrong_numbers_are_not_timed(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpu import exact, peers, speed
+
+    arguments = ("gpu.peers:flash", False, 16, ((1, 2, 1, 64),), "cpu", 2)
+    assert speed.backward(*arguments)["timings"]
+    flash = peers.flash
+    monkeypatch.setattr(peers, "flash", lambda q, k, v, causal: flash(q, k, v, not causal))
+    for direction in (speed.forward, speed.backward):
+        with pytest.raises(ValueError, match="times what they may be"):
+            direction(*arguments)
+    # what was never written is NaN
+    *inputs, do = exact.random_inputs("cpu", 1, (2, 1), (5, 7), 16, torch.float16)
+    results = exact.results(exact.definition, inputs, do, True)
+    assert exact.error(results, inputs, do, True) <= 0.5
+    results[1][..., -1, 3] = torch.nan
+    assert exact.error(results, inputs, do, True) == torch.inf
+
+
+def test_poisoned_memory_is_full_of_nan(scripts: None) -> None:
+    from gpu.correctness import poisoned
+
+    with poisoned():
+        new = (torch.empty(9), torch.empty_like(torch.ones(3)), torch.ones(1).new_empty(4, dtype=torch.bfloat16))
+    assert all(x.isnan().all() for x in new)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_flex_attention_is_compiled_for_every_shape(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpu import peers
+
+    compiled, compile_now = [], torch.compile
+
+    def count(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda f, backend, **options: compile_now(f, backend=count, **options))
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for length in (128, 256, 384):
+            q, k = torch.randn(1, 2, length, 16), torch.randn(1, 1, length, 16)
+            peers.flex(q, k, k, True)
+            with torch.no_grad():
+                peers.flex(q, k, k, True)
+    assert len(compiled) == 6
+
+
+def test_the_plain_kernels_are_right_with_all_their_tiles() -> None:
+    code = """
+import sys, torch
+sys.path[:0] = [".", "scripts"]
+import triton
+from gpu import plain_flash
+from gpu.exact import error, random_inputs, results
+kernels = (plain_flash.forward_kernel, plain_flash.dk_dv_kernel, plain_flash.dq_kernel)
+tiles = sorted({tile[:2] for tiles in (plain_flash.FORWARD_TILES, plain_flash.BACKWARD_TILES) for tile in tiles})
+assert len(tiles) >= 4
+*inputs, do = (x.contiguous() for x in random_inputs("cpu", 1, (1, 1), (256, 256), 16, torch.float16))
+for (block_m, block_n) in tiles:
+    for kernel in kernels:
+        kernel.configs = [triton.Config({"BLOCK_M": block_m, "BLOCK_N": block_n})]
+    for causal in (True, False):
+        off = error(results(plain_flash.attention, inputs, do, causal), inputs, do, causal)
+        assert off <= 1, (block_m, block_n, causal, off)
+"""
+    environment = {**ENVIRONMENT, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
