@@ -16,12 +16,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # every worker imports this file anew, before it learns how Triton is to run: nothing here may import Triton at the top
 from gpu.recording import Entry, OtherRecording, Recording, header
-from gpu.worker import Failed
+from gpu.worker import Failed, Job
 
 from actckpt import POLICIES
 
@@ -35,49 +36,71 @@ IMPLEMENTATIONS = {
 }
 # (batch, query heads, key/value heads, length) of the timings: heads as in Llama 3.1 8B, 16,384 tokens
 SHAPES = ((16, 32, 8, 1024), (4, 32, 8, 4096), (1, 32, 8, 16_384))
-# (S_q, S_k) of the correctness part: with several batches and heads, and with few of them
+# (batch, query heads, key/value heads, S_q, S_k) of the correctness part: odd lengths, the long ones with few heads
 SHORT = ((1, 1), (7, 7), (130, 130), (513, 513), (1, 300), (300, 1), (65, 200), (200, 65))
-LONG = ((4097, 4097), (8191, 8191), (4099, 1025))
-DTYPES = ("bfloat16", "float16", "float32")
+CASES = (
+    *((2, *heads, *lengths) for lengths, heads in product(SHORT, ((4, 4), (8, 2), (6, 1)))),
+    *((1, 2, 1, *lengths) for lengths in ((4099, 1025), (4097, 4097), (8191, 8191))),
+)
 # lengths of the training steps
 STEPS = (2048, 8192, 32_768)
 
 
-def entries() -> Iterator[Entry]:
+def entries(capability: tuple[int, int]) -> Iterator[Entry]:
     """All that is recorded, most important first."""
     from actckpt.ops.attention.config import HEAD_DIMS
 
-    yield Entry("device", "gpu.device:rates", ("cuda", 8192, 30))
+    yield Entry("device", Job("gpu.device:rates", ("cuda", 8192, 30)))
     for head_dim, direction, name in product((128, 64), ("forward", "backward"), IMPLEMENTATIONS):
-        yield speed(direction, name, head_dim, "cuda", SHAPES, 30)
-    for head_dim, dtype in product(sorted(HEAD_DIMS, key=lambda head_dim: head_dim not in (128, 64)), DTYPES):
-        yield correctness(head_dim, dtype, "cuda", SHORT, LONG)
+        yield speed(direction, name, head_dim, capability, "cuda", SHAPES, 30)
+    in_order = sorted(HEAD_DIMS, key=lambda head_dim: head_dim not in (128, 64))
+    yield from (correctness(head_dim, "bfloat16", capability, "cuda", CASES) for head_dim in in_order)
     for policy in POLICIES:
-        yield Entry(f"policy/{policy}", "gpu.blocks:policy_steps", ("cuda", policy, STEPS, 10))
+        yield Entry(f"policy/{policy}", Job("gpu.blocks:policy_steps", ("cuda", policy, STEPS, 10), 90))
+    for dtype, head_dim in product(("float16", "float32"), in_order):
+        yield correctness(head_dim, dtype, capability, "cuda", CASES)
 
 
 def rehearsal() -> Iterator[Entry]:
     """Something of everything, in miniature: all that can run on a CPU."""
-    yield Entry("device", "gpu.device:rates", ("cpu", 64, 2))
+    capability = (9, 0)
+    yield Entry("device", Job("gpu.device:rates", ("cpu", 64, 2)))
     for direction, name in product(("forward", "backward"), IMPLEMENTATIONS):
         if name != "cudnn" and (direction, name) != ("backward", "flex"):
-            yield speed(direction, name, 16, "cpu", ((1, 2, 1, 128),), 2)
-    yield correctness(16, "float16", "cpu", ((5, 9),), ((33, 20),))
-    yield Entry("policy/full", "gpu.blocks:policy_steps", ("cpu", "full", (64,), 2))
+            yield speed(direction, name, 16, capability, "cpu", ((1, 2, 1, 128),), 2)
+    yield correctness(16, "float16", capability, "cpu", ((1, 2, 1, 5, 9), (1, 2, 1, 33, 20)))
+    yield Entry("policy/full", Job("gpu.blocks:policy_steps", ("cpu", "full", (64,), 2)))
 
 
 def speed(
-    direction: str, name: str, head_dim: int, device: str, shapes: Sequence[tuple[int, ...]], repeats: int
+    direction: str,
+    name: str,
+    head_dim: int,
+    capability: tuple[int, int],
+    device: str,
+    shapes: Sequence[tuple[int, ...]],
+    repeats: int,
 ) -> Entry:
     """How fast the forward or the backward pass of an implementation is."""
+    compiled = {
+        "actckpt": Job("gpu.compiling:compile_attention", (head_dim, "bfloat16", (True,), capability)),
+        "plain": Job("gpu.compiling:compile_plain", (direction, head_dim, capability)),
+    }
     arguments = (*IMPLEMENTATIONS[name], head_dim, shapes, device, repeats)
-    # a compiler may take most of it
-    return Entry(f"{direction}/D{head_dim}/{name}", f"gpu.speed:{direction}", arguments, limit_s=100)
+    # FlexAttention is compiled for each shape
+    measured = Job(f"gpu.speed:{direction}", arguments, 100)
+    return Entry(f"{direction}/D{head_dim}/{name}", measured, compiled.get(name))
 
 
-def correctness(head_dim: int, dtype: str, device: str, *lengths: Sequence[tuple[int, int]]) -> Entry:
+def correctness(
+    head_dim: int, dtype: str, capability: tuple[int, int], device: str, cases: Sequence[tuple[int, ...]]
+) -> Entry:
     """Whether the package's attention is right."""
-    return Entry(f"correctness/D{head_dim}/{dtype}", "gpu.correctness:correctness", (device, head_dim, dtype, *lengths))
+    return Entry(
+        f"correctness/D{head_dim}/{dtype}",
+        Job("gpu.correctness:correctness", (device, head_dim, dtype, cases)),
+        Job("gpu.compiling:compile_attention", (head_dim, dtype, (True, False), capability), 120),
+    )
 
 
 def summary(recording: Recording) -> str:
@@ -110,16 +133,17 @@ def summary(recording: Recording) -> str:
     return "\n".join(lines)
 
 
-def record(listed: Iterable[Entry], device: str, output: Path, minutes: float) -> int:
+def record(entries: Iterable[Entry], about: dict[str, Any], output: Path, minutes: float) -> int:
     """Measure what is missing in the file, and say what is in it."""
     deadline = time.monotonic() + 60 * minutes
-    try:
-        recording = Recording(output, header(device, output), listed)
-    except (OtherRecording, Failed) as error:
-        print(f"record_gpu: {error}", file=sys.stderr)
-        return 2
+    recording = Recording(output, about, entries)
     # without a GPU the kernels run in the interpreter
-    recording.measure(recording.missing(), deadline, {"TRITON_INTERPRET": "1"} if device == "cpu" else {})
+    environment = {"TRITON_INTERPRET": "1"} if about["device"] == "cpu" else {}
+    missing = recording.missing()
+    timed = [entry for entry in missing if entry.name.startswith(("device", "forward", "backward"))]
+    for part in (timed, [entry for entry in missing if entry not in timed]):
+        recording.compile(part, deadline)
+        recording.measure(part, deadline, environment)
     print(summary(recording))
     left = len(recording.missing()) - len(recording.failures())
     if left:
@@ -134,9 +158,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=9, help="how long it may take; by default 9")
     parser.add_argument("--rehearse", action="store_true", help="every part in miniature on the CPU")
     arguments = parser.parse_args()
-    if arguments.rehearse:
-        return record(rehearsal(), "cpu", arguments.output, arguments.minutes)
-    return record(entries(), "cuda", arguments.output, arguments.minutes)
+    try:
+        about = header("cpu" if arguments.rehearse else "cuda", arguments.output)
+        listed = rehearsal() if arguments.rehearse else entries(about["capability"])
+        return record(listed, about, arguments.output, arguments.minutes)
+    except (OtherRecording, Failed) as error:
+        print(f"record_gpu: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

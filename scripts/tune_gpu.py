@@ -11,39 +11,27 @@ file goes on where this one ended.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # every worker imports this file anew, before it learns how Triton is to run: nothing here may import Triton at the top
 from gpu.recording import Entry, OtherRecording, Recording, header
-from gpu.worker import Failed, Worker
+from gpu.worker import Failed, Job
 
 if TYPE_CHECKING:
     from gpu.tuning import Problem
 
 KERNELS = ("forward", "dk_dv", "dq")
-# the longest that the candidates of one kernel may take together, and one of them to be compiled
-KERNEL_LIMIT_S, COMPILE_LIMIT_S = 60, 60
+# the longest that the candidates of one kernel may take together
+KERNEL_LIMIT_S = 60
 # the share of the time after which nothing more is compiled
 COMPILE_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A launch configuration: what compiles it, and what times it once it is compiled."""
-
-    compile: Entry
-    time: Entry
 
 
 def problems(capability: tuple[int, int]) -> Iterator[Problem]:
@@ -66,67 +54,32 @@ def rehearsal() -> list[Problem]:
     return [Problem(kernel, 64, "float16", "descriptor", (1, 2, 1, 40)) for kernel in KERNELS]
 
 
-def candidates(found: Problem, about: dict[str, Any], repeats: int, most: int | None = None) -> Iterator[Candidate]:
+def candidates(problem: Problem, about: dict[str, Any], repeats: int, most: int | None = None) -> Iterator[Entry]:
     """The launch configurations to try for a problem, at most so many."""
     capability, shared_bytes = about["capability"], about["shared_bytes"]
     device = "cpu" if about["device"] == "cpu" else "cuda"
-    for numbers in found.candidates(capability, shared_bytes)[:most]:
-        name = f"{found.name}/{'-'.join(map(str, numbers))}"
-        yield Candidate(
-            Entry(name, "gpu.tuning:compile_candidate", (found, numbers, capability, shared_bytes), COMPILE_LIMIT_S),
-            Entry(name, "gpu.tuning:time_candidate", (found, numbers, device, repeats), 20, found.name),
+    for numbers in problem.candidates(capability, shared_bytes)[:most]:
+        yield Entry(
+            f"{problem.name}/{'-'.join(map(str, numbers))}",
+            Job("gpu.tuning:time_candidate", (problem, numbers, device, repeats), 20),
+            Job("gpu.tuning:compile_candidate", (problem, numbers, capability, shared_bytes)),
+            problem.name,
         )
 
 
-def compile_all(recording: Recording, listed: Sequence[Candidate], deadline: float) -> list[Entry]:
-    """Compile on all cores; what can be timed afterwards. What cannot be compiled is noted in the recording."""
-    idle: SimpleQueue[Worker] = SimpleQueue()
-    cores = min(len(listed), os.cpu_count() or 1)
-    for _ in range(cores):
-        idle.put(Worker())
-
-    def compiled(entry: Entry) -> str | None:
-        """Why it failed; "" where it did not; None where no time is left."""
-        worker, left_s = idle.get(), deadline - time.monotonic()
-        why: str | None = None
-        if left_s > 0:
-            try:
-                worker.run(entry.measure, entry.arguments, min(entry.limit_s, left_s))
-                why = ""
-            except Failed as error:
-                worker.stop()
-                worker = Worker()
-                why = str(error) if time.monotonic() < deadline else None
-        idle.put(worker)
-        return why
-
-    ready = set()
-    with ThreadPoolExecutor(cores) as pool:
-        jobs = {pool.submit(compiled, candidate.compile): candidate.time for candidate in listed}
-        for count, job in enumerate(as_completed(jobs), 1):
-            entry, why = jobs[job], job.result()
-            if why:
-                recording.keep(entry.name, failed=why)
-            elif why is not None:
-                ready.add(entry.name)
-            if count % 50 == 0 or count == len(jobs):
-                print(f"compiled {len(ready)} of {len(jobs)}", flush=True)
-    for _ in range(cores):
-        idle.get().stop()
-    return [candidate.time for candidate in listed if candidate.time.name in ready]
-
-
-def tune(listed: Sequence[Candidate], about: dict[str, Any], output: Path, minutes: float) -> Recording:
-    """Compile and time what is missing in the file."""
-    start = time.monotonic()
-    recording = Recording(output, about, [candidate.time for candidate in listed])
-    by_name = {candidate.time.name: candidate for candidate in listed}
-    todo = [by_name[entry.name] for entry in recording.missing()]
-    if todo:
-        ready = compile_all(recording, todo, start + COMPILE_SHARE * 60 * minutes)
-        # without a GPU the kernels run in the interpreter
-        environment = {"TRITON_INTERPRET": "1"} if about["device"] == "cpu" else {}
-        recording.measure(ready, start + 60 * minutes, environment, KERNEL_LIMIT_S)
+def tune(entries: Iterable[Entry], about: dict[str, Any], output: Path, minutes: float) -> Recording:
+    """Compile, then time what is missing in the file."""
+    deadline = time.monotonic() + 60 * minutes
+    recording = Recording(output, about, entries)
+    missing = recording.missing()
+    outcomes = recording.compile(missing, deadline - (1 - COMPILE_SHARE) * 60 * minutes)
+    for name, why in outcomes.items():
+        if why:
+            recording.keep(name, failed=why)
+    # without a GPU the kernels run in the interpreter
+    environment = {"TRITON_INTERPRET": "1"} if about["device"] == "cpu" else {}
+    ready = [entry for entry in missing if outcomes.get(entry.name) == ""]
+    recording.measure(ready, deadline, environment, KERNEL_LIMIT_S)
     return recording
 
 
@@ -162,8 +115,8 @@ def main() -> int:
             asked, repeats, most = rehearsal(), 2, 2
         else:
             asked, repeats, most = list(problems(about["capability"])), 10, None
-        listed = [candidate for problem in asked for candidate in candidates(problem, about, repeats, most)]
-        recording = tune(listed, about, arguments.output, arguments.minutes)
+        entries = [entry for problem in asked for entry in candidates(problem, about, repeats, most)]
+        recording = tune(entries, about, arguments.output, arguments.minutes)
     except (OtherRecording, Failed) as error:
         print(f"tune_gpu: {error}", file=sys.stderr)
         return 2

@@ -128,12 +128,11 @@ def _numbers(name: str) -> str:
 def test_what_hangs_ends_with_the_script_that_started_it(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = f"""
-import sys, time
-from pathlib import Path
+import sys
 sys.path[:0] = ["scripts", "tests/kernels"]
-from gpu.worker import Worker
+from gpu.worker import Job, Worker
 if __name__ == "__main__":
-    Worker().run("gpu_rehearsal:hang", ({str(pids)!r},), 60)
+    Worker().run(Job("gpu_rehearsal:hang", ({str(pids)!r},)))
 """
     script = tmp_path / "hanging.py"
     script.write_text(code)
@@ -163,6 +162,13 @@ def test_without_a_gpu_one_line_says_so(script: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def entry(name: str, function: str = "gpu.timing:seconds", process: str = "") -> Any:
+    from gpu.recording import Entry
+    from gpu.worker import Job
+
+    return Entry(name, Job(function), process=process)
+
+
 def recording(path: Path, *entries: Any, **about: str) -> Any:
     from gpu.recording import Recording
 
@@ -171,10 +177,8 @@ def recording(path: Path, *entries: Any, **about: str) -> Any:
 
 @pytest.mark.usefixtures("scripts")
 def test_what_failed_is_tried_again_after_what_never_was(tmp_path: Path) -> None:
-    from gpu.recording import Entry
-
     path = tmp_path / "recording.json"
-    broken, whole, other = (Entry(name, "gpu.timing:seconds") for name in ("broken", "whole", "other"))
+    broken, whole, other = (entry(name) for name in ("broken", "whole", "other"))
     first = recording(path, broken, whole, other)
     first.keep("broken", failed="OutOfResources: shared memory")
     first.keep("whole", result={"right": True})
@@ -189,31 +193,29 @@ def test_what_failed_is_tried_again_after_what_never_was(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("scripts")
 def test_a_recording_is_of_one_device_and_of_one_version(tmp_path: Path) -> None:
-    from gpu.recording import Entry, OtherRecording
+    from gpu.recording import OtherRecording
 
     path = tmp_path / "recording.json"
-    entry = Entry("entry", "gpu.timing:seconds")
-    recording(path, entry, driver="1").keep("entry", result={})
-    assert recording(path, entry, driver="2").results(), "another driver"
+    only = entry("only")
+    recording(path, only, driver="1").keep("only", result={})
+    assert recording(path, only, driver="2").results(), "another driver"
     with pytest.raises(OtherRecording, match=r"recorded with torch 1, and this is torch 3: name another file"):
-        recording(path, entry, torch="3")
+        recording(path, only, torch="3")
     path.write_text("[]")
     with pytest.raises(OtherRecording, match="is not a recording: name another file"):
-        recording(path, entry)
+        recording(path, only)
 
 
 @pytest.mark.usefixtures("scripts")
 def test_what_the_time_does_not_suffice_for_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tests/kernels"))
-    from gpu.recording import Entry
-
     hang, fine = "gpu_rehearsal:hang", "gpu_rehearsal:fine"
     entries = [
-        Entry("slow", hang, process="one"),
-        Entry("behind it", fine, process="one"),
-        Entry("elsewhere", fine),
-        Entry("slower", hang),
-        Entry("too late", fine),
+        entry("slow", hang, process="one"),
+        entry("behind it", fine, process="one"),
+        entry("elsewhere", fine),
+        entry("slower", hang),
+        entry("too late", fine),
     ]
     found = recording(tmp_path / "recording.json", *entries)
     found.measure(entries[:3], time.monotonic() + 60, {}, process_limit_s=1)
@@ -232,7 +234,7 @@ sys.path[:0] = ["scripts"]
 import record_gpu, tune_gpu
 about = {"device": "cpu", "capability": (9, 0), "shared_bytes": 2**17}
 (tuned, *_) = tune_gpu.candidates(tune_gpu.rehearsal()[0], about, 2)
-entries = {entry.name: entry for entry in record_gpu.rehearsal()} | {"tuned": tuned.time}
+entries = {entry.name: entry for entry in record_gpu.rehearsal()} | {"tuned": tuned}
 found = [{name: entry.key() for name, entry in entries.items()}]
 for file in map(Path, sys.argv[1:]):
     source = file.read_text()
@@ -273,15 +275,15 @@ def test_all_that_is_recorded_and_tuned_on_a_gpu_can_be_named(scripts: None) -> 
     import tune_gpu
 
     about = {"device": "a GPU", "capability": (9, 0), "shared_bytes": 227 * 1024}
-    recorded = list(record_gpu.entries())
+    recorded = list(record_gpu.entries((9, 0)))
     tuned = [one for problem in tune_gpu.problems((9, 0)) for one in tune_gpu.candidates(problem, about, 10)]
-    for names in ([entry.name for entry in recorded], [one.time.name for one in tuned]):
-        assert len(set(names)) == len(names)
-    for entry in (*recorded, *(entry for one in tuned[:1] for entry in (one.compile, one.time))):
-        for name in (entry.measure, *entry.arguments):
-            if isinstance(name, str) and ":" in name:
-                assert callable(pkgutil.resolve_name(name))
-    assert [entry.name for entry in recorded[:3]] == ["device", "forward/D128/actckpt", "forward/D128/cudnn"]
+    for listed in (recorded, tuned):
+        assert len({one.name for one in listed}) == len(listed)
+    jobs = {job for one in (*recorded, *tuned) for job in (one.measure, one.compile) if job}
+    named = {name for job in jobs for name in (job.function, *job.arguments) if isinstance(name, str) and ":" in name}
+    assert len(named) > 10
+    assert all(callable(pkgutil.resolve_name(name)) for name in named)
+    assert [one.name for one in recorded[:3]] == ["device", "forward/D128/actckpt", "forward/D128/cudnn"]
     assert [problem.name for problem in tune_gpu.problems((9, 0))][:4] == [
         "forward/D128/bfloat16/descriptor",
         "dk_dv/D128/bfloat16/descriptor",
@@ -290,6 +292,45 @@ def test_all_that_is_recorded_and_tuned_on_a_gpu_can_be_named(scripts: None) -> 
     ]
     # a GPU without a copy engine has no descriptors
     assert {problem.path for problem in tune_gpu.problems((8, 0))} == {"pointer"}
+
+
+def test_what_is_compiled_beforehand_is_what_is_launched() -> None:
+    code = """
+import sys, torch
+sys.path[:0] = [".", "scripts"]
+from actckpt.ops.attention import launch
+from actckpt.ops.attention.options import Options
+from gpu.compiling import SIZES, compile_attention, compile_plain
+from gpu.exact import random_inputs
+from gpu.launches import Call, noted, without_gpu
+from gpu import plain_flash
+import triton
+
+compiled = set()
+warmup = triton.runtime.jit.JITFunction.warmup
+def note(*args, **options):
+    kernel = warmup(*args, **options)
+    compiled.add(kernel.hash)
+    return kernel
+triton.runtime.jit.JITFunction.warmup = note
+compile_attention(16, "float16", (True,), (9, 0))
+compile_plain("forward", 16, (9, 0))
+before = set(compiled)
+q, k, v, do = (x.detach() for x in random_inputs("cpu", 3, (6, 3), (128, 384), 16, torch.float16))
+with without_gpu((9, 0)), noted() as calls:
+    o, lse = launch.forward(q, k, v, Options.of(True, 0.25))
+    launch.backward(do, q, k, v, o, lse, None, Options.of(True, 0.25))
+for call in calls.values():
+    call.compiled()
+x, row = torch.ones(1, 2, 1024, 16, dtype=torch.bfloat16), torch.ones(1, 2, 1024)
+with without_gpu((9, 0)):
+    kernel = plain_flash.forward_kernel
+    options = dict(kernel.configs[0].all_kwargs(), CAUSAL=True, HEAD_DIM=16)
+    note(kernel.fn, x, x, x, x, row, 1024, 0.3, grid=(1,), **options)
+print(len(calls), len(before), len(compiled - before))
+"""
+    done = run("-c", code)
+    assert done.stdout == "4 9 0\n", done.stdout + done.stderr
 
 
 def test_wrong_numbers_are_not_timed(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,25 +12,19 @@ import torch
 from gpu import ours
 from gpu.exact import error, random_inputs, results
 
-# (n, n_kv) of the short cases and of the long ones
-HEADS = ((4, 4), (8, 2), (6, 1))
-FEW_HEADS = ((2, 1),)
 
-
-def correctness(device: str, head_dim: int, dtype: str, short: Sequence[Any], long: Sequence[Any]) -> dict[str, Any]:
-    """The largest error over lengths, heads and masks, as a share of what is allowed; and whether a repeat is equal.
+def correctness(device: str, head_dim: int, dtype: str, cases: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """The largest error over cases and masks, as a share of what is allowed; and whether a repeat is equal.
 
     Args:
         device: "cuda"; "cpu" for a rehearsal.
         head_dim: D.
         dtype: The name of a type of torch.
-        short: (S_q, S_k), each taken with a batch of 2 and `HEADS`.
-        long: (S_q, S_k), each taken with a batch of 1 and `FEW_HEADS`.
+        cases: (batch, query heads, key/value heads, S_q, S_k) of each.
     """
     worst, repeats_equal = {"causal": 0.0, "full": 0.0}, True
-    cases = [*product((2,), short, HEADS), *product((1,), long, FEW_HEADS)]
-    for (batch, lengths, heads), mask in product(cases, worst):
-        *inputs, do = random_inputs(device, batch, heads, lengths, head_dim, getattr(torch, dtype))
+    for (batch, n, n_kv, *lengths), mask in product(cases, worst):
+        *inputs, do = random_inputs(device, batch, (n, n_kv), lengths, head_dim, getattr(torch, dtype))
         with poisoned():
             first, again = (results(ours.attention, inputs, do, mask == "causal") for _ in range(2))
         repeats_equal &= all(torch.equal(x, y) for x, y in zip(first, again, strict=True))

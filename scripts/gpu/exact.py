@@ -13,7 +13,7 @@ Attention = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 
 
 def random_inputs(
-    device: str, batch: int, heads: tuple[int, int], lengths: tuple[int, int], head_dim: int, dtype: torch.dtype
+    device: str, batch: int, heads: Sequence[int], lengths: Sequence[int], head_dim: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """q, k, v and the gradient of the output: heads of a projection, as a block hands them over."""
     n, n_kv = heads

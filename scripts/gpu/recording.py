@@ -18,7 +18,7 @@ from typing import Any
 
 import closure
 
-from gpu.worker import Failed, Worker
+from gpu.worker import Failed, Job, Worker, run_all
 
 # one recording is of one device, and of one version of each of these
 OF_ONE = ("device", "torch", "triton")
@@ -30,22 +30,21 @@ class Entry:
 
     Attributes:
         name: What the recording has it under; its parts are separated by slashes.
-        measure: The function that measures it, named as "module:function"; it returns what JSON can hold.
-        arguments: Its arguments: plain values. Strings of the form "module:function" name what it measures.
-        limit_s: The longest that it may take.
+        measure: The job that measures it, and returns what JSON can hold. Among its arguments, strings of the form
+            "module:function" name what it measures.
+        compile: A job that compiles what it runs, without a GPU, where that takes long.
         process: Entries in a row that name the same process share it, until one of them fails; by default each entry
             has its own.
     """
 
     name: str
-    measure: str
-    arguments: tuple[Any, ...] = ()
-    limit_s: float = 60
+    measure: Job
+    compile: Job | None = None
     process: str = ""
 
     def key(self) -> str:
         """A hash of what is measured: the arguments, and every source that the named functions reach."""
-        asked = (self.measure, *self.arguments)
+        asked = (self.measure.function, *self.measure.arguments)
         digest = hashlib.sha256(repr(asked).encode())
         names = [name for name in asked if isinstance(name, str) and ":" in name]
         for source in sorted({source for name in names for source in _sources(name.partition(":")[0])}):
@@ -79,7 +78,7 @@ class Recording:
     """
 
     def __init__(self, path: Path, about: dict[str, Any], entries: Iterable[Entry]):
-        self.path, self.about = path, about
+        self.path, self.about, self.start = path, about, time.monotonic()
         self.entries = {entry.name: entry for entry in entries}
         self.keys = {name: entry.key() for name, entry in self.entries.items()}
         before = _read(path, about) if path.exists() else {}
@@ -106,7 +105,25 @@ class Recording:
         unfinished = self.path.with_name(f"{self.path.name}.part")
         unfinished.write_text(json.dumps({**self.about, "entries": in_order}, indent=1) + "\n", encoding="utf-8")
         unfinished.replace(self.path)
-        print(f"[{len(self.kept)}/{len(self.entries)}] {name} {json.dumps(outcome)[:160]}", flush=True)
+        since_s = time.monotonic() - self.start
+        print(f"{since_s:4.0f} s [{len(self.kept)}/{len(self.entries)}] {name} {json.dumps(outcome)[:160]}", flush=True)
+
+    def compile(self, entries: Iterable[Entry], deadline: float) -> dict[str, str]:
+        """Compile on all cores what entries run, until it is `deadline` by the monotonic clock.
+
+        Returns:
+            The names of those for which that was done or was not needed, each with why it failed, or "".
+        """
+        jobs = {entry.name: entry.compile for entry in entries}
+        needed = [job for job in dict.fromkeys(jobs.values()) if job]
+        outcomes: dict[Job | None, str] = {None: ""}
+        for count, (job, why) in enumerate(run_all(needed, deadline), 1):
+            outcomes[job] = why
+            if count % 50 == 0 or count == len(needed):
+                failed = sum(map(bool, outcomes.values()))
+                said = f"compiled {count - failed} of {len(needed)}, {failed} failed"
+                print(f"{time.monotonic() - self.start:4.0f} s {said}", flush=True)
+        return {name: outcomes[job] for name, job in jobs.items() if job in outcomes}
 
     def measure(
         self, entries: Iterable[Entry], deadline: float, environment: dict[str, str], process_limit_s: float = math.inf
@@ -127,7 +144,7 @@ class Recording:
                     break
                 worker = worker or Worker(environment)
                 try:
-                    outcome = {"result": worker.run(entry.measure, entry.arguments, min(entry.limit_s, left_s))}
+                    outcome = {"result": worker.run(entry.measure, left_s)}
                 except Failed as error:
                     worker.stop()
                     worker = None
@@ -148,7 +165,7 @@ def header(device: str, output: Path) -> dict[str, Any]:
     """
     probe = Worker()
     try:
-        found = probe.run("gpu.device:about", (device,), 120)
+        found = probe.run(Job("gpu.device:about", (device,), 120))
     finally:
         probe.stop()
     if not found:
@@ -165,6 +182,9 @@ def header(device: str, output: Path) -> dict[str, Any]:
 
 
 def _git(*command: str) -> str | None:
+    # a copy may lie in the checkout of something else
+    if not (closure.ROOT / ".git").exists():
+        return None
     try:
         done = subprocess.run(["git", *command], cwd=closure.ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
 
-from actckpt.ops.attention import flash_attention, kernels, launch
+from actckpt.ops.attention import flash_attention, launch
 from actckpt.ops.attention.config import Launch, Launches, block_d, launches
 from actckpt.ops.attention.options import Options
 from gpu.correctness import poisoned
 from gpu.exact import error, last_group, random_inputs
+from gpu.launches import Call, Capability, noted, without_gpu
 from gpu.timing import seconds
 
 # what the results of a kernel are among the output, dq, dk and dv
@@ -56,12 +54,13 @@ class Problem:
         """Bytes of an element."""
         return int(getattr(torch, self.dtype).itemsize)
 
-    def present(self, capability: tuple[int, int]) -> Launch:
+    def present(self, capability: Capability) -> Launch:
         """What the launch table says."""
         table = launches(capability, self.itemsize, self.head_dim, self.path == "descriptor")
-        return getattr(table, self.kernel)
+        launch_of: Launch = getattr(table, self.kernel)
+        return launch_of
 
-    def candidates(self, capability: tuple[int, int], shared_bytes: int) -> list[Launch]:
+    def candidates(self, capability: Capability, shared_bytes: int) -> list[Launch]:
         """What may be worth a trial, beginning with what the table says.
 
         A tile that would not fit into shared memory, or whose accumulators would not fit into registers, is none.
@@ -98,19 +97,17 @@ class Problem:
 
 
 def compile_candidate(
-    problem: Problem, numbers: Sequence[int], capability: tuple[int, int], shared_bytes: int
+    problem: Problem, numbers: Sequence[int], capability: Capability, shared_bytes: int
 ) -> dict[str, int]:
     """Compile for a GPU that this process does not touch, into the cache from which Triton will take it.
 
     Raises:
         ValueError: It asks for more shared memory than there is.
     """
-    driver.set_active(_Target(capability))
-    q, k, v, do = (x.detach() for x in _random(problem, "meta"))
-    lse = q.new_empty(q.shape[:3], dtype=torch.float32)
-    with patch.object(launch, "_capability", lambda _: capability):
-        calls, _ = _called(problem, numbers, (q, k, v), do, torch.empty_like(q), lse)
-    compiled = calls[-1].compiled()
+    q, k, v, do = _random(problem, "meta")
+    with without_gpu(capability):
+        calls, _ = _called(problem, numbers, (q, k, v), do, do, q.new_empty(q.shape[:3], dtype=torch.float32))
+        compiled = calls[-1].compiled()
     needed = int(compiled.metadata.shared)
     if needed > shared_bytes:
         raise ValueError(f"{needed:,} bytes of shared memory are needed, and there are {shared_bytes:,}")
@@ -136,38 +133,6 @@ def time_candidate(problem: Problem, numbers: Sequence[int], device: str, repeat
     return {**seconds(calls[-1], device, repeats), "error": off}
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A launch that was noted instead of made."""
-
-    kernel: Any
-    grid: tuple[int, ...]
-    arguments: tuple[Any, ...]
-    options: dict[str, Any]
-
-    def __call__(self) -> None:
-        self.kernel[self.grid](*self.arguments, **self.options)
-
-    def compiled(self) -> Any:
-        return self.kernel.warmup(*self.arguments, grid=self.grid, **self.options)
-
-
-class _Target:
-    """A driver of Triton that knows which GPU to compile for, and has none."""
-
-    def __init__(self, capability: tuple[int, int]):
-        self.capability = capability
-
-    def get_current_target(self) -> Any:
-        return GPUTarget("cuda", 10 * self.capability[0] + self.capability[1], 32)
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, _: int) -> int:
-        return 0
-
-
 def _random(problem: Problem, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch, n, n_kv, length = problem.sizes
     return random_inputs(device, batch, (n, n_kv), (length, length), problem.head_dim, getattr(torch, problem.dtype))
@@ -183,12 +148,12 @@ def _prepared(problem: Problem, device: str) -> tuple[list[Tensor], Tensor, Tens
 
 def _called(
     problem: Problem, numbers: Sequence[int], inputs: Sequence[Tensor], do: Tensor, o: Tensor, lse: Tensor
-) -> tuple[list[_Call], tuple[Tensor | None, ...]]:
+) -> tuple[list[Call], tuple[Tensor | None, ...]]:
     """The launches of a candidate, its own last, and where its output, dq, dk and dv will be."""
     config = Launches(*[Launch(*numbers)] * 3)
     options = Options.of(True, problem.head_dim**-0.5)
     with ExitStack() as patches:
-        calls = patches.enter_context(_noted())
+        calls = patches.enter_context(noted())
         patches.enter_context(patch.object(launch, "_launches", lambda *_: config))
         if problem.path == "pointer":
             patches.enter_context(patch.object(launch, "_describable", lambda *_: False))
@@ -198,23 +163,3 @@ def _called(
             outputs = None, *launch.backward(do, *inputs, o, lse, None, options)
     wanted = ("preprocess_kernel", f"{problem.kernel}_kernel")
     return [calls[name] for name in wanted if name in calls], outputs
-
-
-@contextmanager
-def _noted() -> Iterator[dict[str, _Call]]:
-    """Note the launches of the kernels, by their names, instead of making them."""
-    calls: dict[str, _Call] = {}
-
-    class Note:
-        def __init__(self, name: str):
-            self.name, self.kernel = name, getattr(kernels, name)
-
-        def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-            def note(*arguments: Any, **options: Any) -> None:
-                calls[self.name] = _Call(self.kernel, grid, arguments, options)
-
-            return note
-
-    names = [name for name in vars(kernels) if name.endswith("_kernel")]
-    with patch.multiple(kernels, **{name: Note(name) for name in names}):
-        yield calls

@@ -19,8 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import record_gpu
 import tune_gpu
 from gpu.recording import Entry, header
+from gpu.worker import Job
 
-CRASH, ABORT, HANG, FINE = (f"gpu_rehearsal:{name}" for name in ("crash", "abort", "hang", "fine"))
+CRASH, ABORT, FINE = (Job(f"gpu_rehearsal:{name}") for name in ("crash", "abort", "fine"))
+HANG = Job("gpu_rehearsal:hang", limit_s=1)
 
 
 def crash():
@@ -48,26 +50,23 @@ def fine():
 
 def record(output):
     """Record, with a crash and a hang in the midst."""
-    first, *others = record_gpu.rehearsal()
-    return record_gpu.record(
-        [first, Entry("crash", CRASH), others[0], Entry("hang", HANG, limit_s=1), *others[1:]], "cpu", output, minutes=5
-    )
+    first, second, *others = record_gpu.rehearsal()
+    entries = [first, Entry("crash", CRASH), second, Entry("hang", HANG), *others]
+    return record_gpu.record(entries, header("cpu", output), output, minutes=5)
 
 
 def tune(output):
     """Tune, with a crash and a hang of the compiler, and of a kernel between two others of its process."""
     about = header("cpu", output)
-    found = [list(tune_gpu.candidates(problem, about, 2, 2)) for problem in tune_gpu.rehearsal()]
-    process = found[0][0].time.process
-    compiles = Entry("", FINE)
+    first, *others = (entry for problem in tune_gpu.rehearsal() for entry in tune_gpu.candidates(problem, about, 2, 2))
     planted = [
-        tune_gpu.Candidate(Entry("", ABORT), Entry("compiler aborts", FINE)),
-        tune_gpu.Candidate(Entry("", HANG, limit_s=1), Entry("compiler hangs", FINE)),
-        tune_gpu.Candidate(compiles, Entry("kernel crashes", CRASH, process=process)),
-        tune_gpu.Candidate(compiles, Entry("kernel hangs", HANG, limit_s=1, process=process)),
+        Entry("compiler aborts", FINE, compile=ABORT),
+        Entry("compiler hangs", FINE, compile=HANG),
+        Entry("kernel crashes", CRASH, FINE, first.process),
+        Entry("kernel hangs", HANG, FINE, first.process),
     ]
-    listed = [found[0][0], *planted, *found[0][1:], *(candidate for others in found[1:] for candidate in others)]
-    print(tune_gpu.report(tune_gpu.tune(listed, about, output, minutes=5), tune_gpu.rehearsal()))
+    recording = tune_gpu.tune([first, *planted, *others], about, output, minutes=5)
+    print(tune_gpu.report(recording, tune_gpu.rehearsal()))
     return 0
 
 
