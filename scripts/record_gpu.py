@@ -133,9 +133,8 @@ def summary(recording: Recording) -> str:
     return "\n".join(lines)
 
 
-def record(entries: Iterable[Entry], about: dict[str, Any], output: Path, minutes: float) -> int:
-    """Measure what is missing in the file, and say what is in it."""
-    deadline = time.monotonic() + 60 * minutes
+def record(entries: Iterable[Entry], about: dict[str, Any], output: Path, deadline: float) -> int:
+    """Measure what is missing in the file, until it is `deadline` by the monotonic clock; say what is in it."""
     recording = Recording(output, about, entries)
     # without a GPU the kernels run in the interpreter
     environment = {"TRITON_INTERPRET": "1"} if about["device"] == "cpu" else {}
@@ -158,10 +157,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=9, help="how long it may take; by default 9")
     parser.add_argument("--rehearse", action="store_true", help="every part in miniature on the CPU")
     arguments = parser.parse_args()
+    deadline = time.monotonic() + 60 * arguments.minutes
     try:
         about = header("cpu" if arguments.rehearse else "cuda", arguments.output)
         listed = rehearsal() if arguments.rehearse else entries(about["capability"])
-        return record(listed, about, arguments.output, arguments.minutes)
+        return record(listed, about, arguments.output, deadline)
     except (OtherRecording, Failed) as error:
         print(f"record_gpu: {error}", file=sys.stderr)
         return 2

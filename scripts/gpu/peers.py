@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
+import torch._functorch.config
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -40,6 +41,8 @@ def _compiled_flex(length: int, causal: bool, device: torch.device) -> Callable[
         mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, length, length, device=device.type)
     # a function is compiled for a few shapes and not for the next, and would then write its scores out
     torch.compiler.reset()
+    # the backward pass runs again and again over what the forward pass saved
+    torch._functorch.config.donated_buffer = False
     # on the CPU, where nothing is measured, the compiler of C++ would take longest of all
     backend = "inductor" if device.type == "cuda" else "eager"
     compiled = torch.compile(flex_attention, backend=backend, dynamic=False, fullgraph=True)
