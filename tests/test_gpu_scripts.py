@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
-pytest.importorskip("triton")
+triton = pytest.importorskip("triton")
 
 ROOT = Path(__file__).parents[1]
 REHEARSAL = "tests/kernels/gpu_rehearsal.py"
@@ -112,17 +114,37 @@ def test_a_tuning_is_whole_after_two_kills_crashes_and_hangs(tmp_path: Path) -> 
     assert [name.partition("/")[0] for name in timed] == [kernel for kernel in kernels for _ in range(2)]
     assert all(0 < entries[name]["result"]["error"] <= 1 for name in timed)
     # the table is the last thing that is said
-    row = ast.parse("{" + said.splitlines()[-1] + "}").body[0].value
-    assert [ast.unparse(key) for key in row.keys] == ["64"]
-    fastest = {
-        kernel: min((entries[name]["result"]["median_s"], name) for name in timed if name.startswith(f"{kernel}/"))[1]
+    written = said[said.rindex('    "sm_90 descriptors": {') :]
+    ((part, rows),) = ast.literal_eval("{" + re.sub(r"Launch(es)?", "", written) + "}").items()
+    assert part == "sm_90 descriptors"
+    fastest = [
+        min((entries[name]["result"]["median_s"], name) for name in timed if name.startswith(f"{kernel}/"))[1]
         for kernel in kernels
+    ]
+    assert rows == {64: tuple(tuple(map(int, name.rpartition("/")[2].split("-"))) for name in fastest)}
+    assert f"# measured on cpu, Triton {triton.__version__}, " in written
+
+
+@pytest.mark.usefixtures("scripts")
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0), (10, 0)], ids=str)
+def test_the_table_is_written_as_it_stands_in_the_source(capability: tuple[int, int]) -> None:
+    import tune_gpu
+    from gpu.launch_table import table
+
+    about = {"device": "A device", "capability": capability, "triton": "1.2", "date": "2000-01-02"}
+    source = (ROOT / "actckpt/ops/attention/config.py").read_text().splitlines()
+    problems = list(tune_gpu.problems(capability))
+    lines = table(about, problems, {}).splitlines()
+    assert {line for line in lines if "#" not in line} <= set(source)
+    assert {line.strip() for line in lines if "#" in line} == {"# unmeasured"}
+    results = {
+        f"{problems[0].name}/128-64-4-2": {"median_s": 2.0},
+        f"{problems[0].name}/64-32-8-4": {"median_s": 1.0},
     }
-    assert ast.unparse(row.values[0]) == f"Launches({', '.join(f'Launch({_numbers(fastest[k])})' for k in kernels)})"
-
-
-def _numbers(name: str) -> str:
-    return name.rpartition("/")[2].replace("-", ", ")
+    changed = table(about, problems, results).splitlines()
+    (reason, row) = (line.strip() for line in changed if line not in lines)
+    assert reason == "# forward measured on A device, Triton 1.2, 2000-01-02; unmeasured beside"
+    assert row.startswith("128: Launches(Launch(64, 32, 8, 4), Launch(")
 
 
 def test_what_hangs_ends_with_the_script_that_started_it(tmp_path: Path) -> None:
@@ -137,6 +159,25 @@ if __name__ == "__main__":
     script = tmp_path / "hanging.py"
     script.write_text(code)
     kill_when(lambda: pids.exists() and pids.read_text().endswith("\n"), script)
+    assert_ended(pids)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_what_hangs_ends_at_its_limit_with_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests/kernels"))
+    from gpu.worker import Failed, Job, Worker
+
+    pids = tmp_path / "pids"
+    worker = Worker()
+    assert worker.run(Job("gpu_rehearsal:fine")) == {"median_s": 1.0}
+    with pytest.raises(Failed, match="took longer than 2 s"):
+        worker.run(Job("gpu_rehearsal:hang", (str(pids),), limit_s=2))
+    worker.stop()
+    assert_ended(pids)
+
+
+def assert_ended(pids: Path) -> None:
+    """The processes whose numbers are in the file are gone, or will be soon."""
     for _ in range(100):
         alive = [pid for pid in map(int, pids.read_text().split()) if _runs(pid)]
         if not alive:
@@ -146,11 +187,8 @@ if __name__ == "__main__":
 
 
 def _runs(pid: int) -> bool:
-    try:
-        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("ps is not here")
-    return state.stdout.strip() not in ("", "Z", "Zs", "Zl")
+    # what has ended and was not waited for is a zombie
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from actckpt.ops.attention import config
 from actckpt.ops.attention.config import Launch, Launches, block_d
+from gpu.launches import Capability
 from gpu.tuning import Problem
 
 Results = dict[str, dict[str, Any]]
@@ -25,36 +27,38 @@ def fastest(problem: Problem, results: Results) -> tuple[Launch, float] | None:
 
 
 def table(about: dict[str, Any], problems: Sequence[Problem], results: Results) -> str:
-    """Rows for each type and way to read; what was not timed is as it was."""
-    kinds = dict.fromkeys((problem.dtype, problem.path) for problem in problems)
-    return "\n".join(
-        line
-        for kind in kinds
-        for line in (
-            f"# sm_{about['capability'][0]}{about['capability'][1]}, {kind[0]}, by {kind[1]}",
-            *_rows(about, [problem for problem in problems if (problem.dtype, problem.path) == kind], results),
-        )
-    )
-
-
-def row(width: int, chosen: Launches) -> str:
-    """A line of the table."""
-    written = ", ".join(f"Launch({', '.join(map(str, launch))})" for launch in chosen)
-    return f"{width}: Launches({written}),"
-
-
-def _rows(about: dict[str, Any], problems: Iterable[Problem], results: Results) -> Iterator[str]:
-    widths: dict[int, list[Problem]] = {}
+    """The entries of the problems, those of `_HALF` by their names; what was not timed is as it was."""
+    parts: dict[str, list[Problem]] = {}
     for problem in problems:
-        widths.setdefault(max(64, block_d(problem.head_dim)), []).append(problem)
-    for width, kernels in sorted(widths.items()):
-        timed = {problem.kernel: fastest(problem, results) for problem in kernels}
+        parts.setdefault(_part(problem, about["capability"]), []).append(problem)
+    return "\n".join(line for part, asked in parts.items() for line in _written(part, asked, about, results))
+
+
+def _part(problem: Problem, capability: Capability) -> str:
+    """The name of a part of `_HALF`, or "" for `_SINGLE`."""
+    present = problem.launches(capability)
+    return next((name for name, rows in config._HALF.items() if any(row is present for row in rows.values())), "")
+
+
+def _written(part: str, asked: Iterable[Problem], about: dict[str, Any], results: Results) -> Iterator[str]:
+    if part:
+        yield f'    "{part}": {{'
+    indent = "        " if part else "    "
+    rows: dict[int, dict[str, Problem]] = {}
+    for problem in asked:
+        # where one row is for both ways to read, the first is the one that counts
+        rows.setdefault(max(64, block_d(problem.head_dim)), {}).setdefault(problem.kernel, problem)
+    for width, kernels in sorted(rows.items()):
+        timed = {kernel: fastest(problem, results) for kernel, problem in kernels.items()}
         chosen = {
-            problem.kernel: found[0] if (found := timed[problem.kernel]) else problem.present(about["capability"])
-            for problem in kernels
+            kernel: found[0] if (found := timed[kernel]) else problem.present(about["capability"])
+            for kernel, problem in kernels.items()
         }
-        yield f"# {_reason(about, timed)}"
-        yield row(width, Launches(**chosen))
+        yield f"{indent}# {_reason(about, timed)}"
+        launches = ", ".join(f"Launch({', '.join(map(str, launch))})" for launch in Launches(**chosen))
+        yield f"{indent}{width}: Launches({launches}),"
+    if part:
+        yield "    },"
 
 
 def _reason(about: dict[str, Any], timed: dict[str, Any]) -> str:
@@ -62,4 +66,4 @@ def _reason(about: dict[str, Any], timed: dict[str, Any]) -> str:
     measured = [kernel for kernel, found in timed.items() if found]
     if len(measured) == len(timed):
         return where
-    return f"{' and '.join(measured)} {where}; the rest was not" if measured else "not measured"
+    return f"{' and '.join(measured)} {where}; unmeasured beside" if measured else "unmeasured"

@@ -54,11 +54,14 @@ class Problem:
         """Bytes of an element."""
         return int(getattr(torch, self.dtype).itemsize)
 
+    def launches(self, capability: Capability) -> Launches:
+        """What the launch table says for all kernels."""
+        return launches(capability, self.itemsize, self.head_dim, self.path == "descriptor")
+
     def present(self, capability: Capability) -> Launch:
-        """What the launch table says."""
-        table = launches(capability, self.itemsize, self.head_dim, self.path == "descriptor")
-        launch_of: Launch = getattr(table, self.kernel)
-        return launch_of
+        """What it says for this one."""
+        found: Launch = getattr(self.launches(capability), self.kernel)
+        return found
 
     def candidates(self, capability: Capability, shared_bytes: int) -> list[Launch]:
         """What may be worth a trial, beginning with what the table says.
