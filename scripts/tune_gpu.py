@@ -35,16 +35,23 @@ COMPILE_SHARE = 0.5
 
 
 def problems(capability: tuple[int, int]) -> Iterator[Problem]:
-    """All that the launch table has entries for, most important first."""
+    """The kernels of each row of the launch table that this GPU uses, most important first."""
     from gpu.tuning import Problem
+
+    from actckpt.ops.attention.config import HEAD_DIMS
 
     # 16,384 tokens of Llama 3.1 8B; fewer in float32, which takes long
     half, single, checked = (4, 32, 8, 4096), (1, 8, 2, 2048), (2, 4, 2, 1021)
-    paths = ("descriptor", "pointer") if capability >= (9, 0) else ("pointer",)
-    for path, head_dim, kernel in product(paths, (128, 64, 256), KERNELS):
-        yield Problem(kernel, head_dim, "bfloat16", path, half, checked)
-    for head_dim, kernel in product((128, 64, 256), KERNELS):
-        yield Problem(kernel, head_dim, "float32", "pointer", single, checked)
+    kinds = [("bfloat16", "pointer", half), ("float32", "pointer", single)]
+    if capability >= (9, 0):
+        kinds.insert(0, ("bfloat16", "descriptor", half))
+    rows: list[object] = []
+    for (dtype, path, sizes), head_dim in product(kinds, (128, 64, 256, *HEAD_DIMS)):
+        found = [Problem(kernel, head_dim, dtype, path, sizes, checked) for kernel in KERNELS]
+        row = found[0].launches(capability)
+        if not any(row is other for other in rows):
+            rows.append(row)
+            yield from found
 
 
 def rehearsal() -> list[Problem]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from actckpt.ops.attention import config
-from actckpt.ops.attention.config import Launch, Launches, block_d
-from gpu.launches import Capability
+from actckpt.ops.attention.config import Launch, Launches
 from gpu.tuning import Problem
 
 Results = dict[str, dict[str, Any]]
+Rows = dict[int, Launches]
 
 
 def fastest(problem: Problem, results: Results) -> tuple[Launch, float] | None:
@@ -27,43 +27,36 @@ def fastest(problem: Problem, results: Results) -> tuple[Launch, float] | None:
 
 
 def table(about: dict[str, Any], problems: Sequence[Problem], results: Results) -> str:
-    """The entries of the problems, those of `_HALF` by their names; what was not timed is as it was."""
-    parts: dict[str, list[Problem]] = {}
-    for problem in problems:
-        parts.setdefault(_part(problem, about["capability"]), []).append(problem)
-    return "\n".join(line for part, asked in parts.items() for line in _written(part, asked, about, results))
+    """The parts of the table that the problems belong to, whole; what was not timed is as it was."""
+    parts = []
+    for name, rows in config._HALF.items():
+        if _asked(rows, about, problems):
+            lines = _lines(rows, about, problems, results)
+            parts += [f'    "{name}": {{', *(f"    {line}" for line in lines), "    },"]
+    if _asked(config._SINGLE, about, problems):
+        parts += _lines(config._SINGLE, about, problems, results)
+    return "\n".join(parts)
 
 
-def _part(problem: Problem, capability: Capability) -> str:
-    """The name of a part of `_HALF`, or "" for `_SINGLE`."""
-    present = problem.launches(capability)
-    return next((name for name, rows in config._HALF.items() if any(row is present for row in rows.values())), "")
+def _asked(rows: Rows, about: dict[str, Any], problems: Sequence[Problem]) -> bool:
+    """Whether a problem is about one of the rows."""
+    return any(problem.launches(about["capability"]) is row for problem in problems for row in rows.values())
 
 
-def _written(part: str, asked: Iterable[Problem], about: dict[str, Any], results: Results) -> Iterator[str]:
-    if part:
-        yield f'    "{part}": {{'
-    indent = "        " if part else "    "
-    rows: dict[int, dict[str, Problem]] = {}
-    for problem in asked:
-        # where one row is for both ways to read, the first is the one that counts
-        rows.setdefault(max(64, block_d(problem.head_dim)), {}).setdefault(problem.kernel, problem)
-    for width, kernels in sorted(rows.items()):
-        timed = {kernel: fastest(problem, results) for kernel, problem in kernels.items()}
-        chosen = {
-            kernel: found[0] if (found := timed[kernel]) else problem.present(about["capability"])
-            for kernel, problem in kernels.items()
-        }
-        yield f"{indent}# {_reason(about, timed)}"
-        launches = ", ".join(f"Launch({', '.join(map(str, launch))})" for launch in Launches(**chosen))
-        yield f"{indent}{width}: Launches({launches}),"
-    if part:
-        yield "    },"
+def _lines(rows: Rows, about: dict[str, Any], problems: Sequence[Problem], results: Results) -> list[str]:
+    lines = []
+    for width, row in rows.items():
+        asked = {problem.kernel: problem for problem in problems if problem.launches(about["capability"]) is row}
+        timed = {kernel: found for kernel, problem in asked.items() if (found := fastest(problem, results))}
+        chosen = row._replace(**{kernel: launch for kernel, (launch, _) in timed.items()})
+        launches = ", ".join(f"Launch({', '.join(map(str, launch))})" for launch in chosen)
+        lines += [f"    # {_reason(about, list(timed))}", f"    {width}: Launches({launches}),"]
+    return lines
 
 
-def _reason(about: dict[str, Any], timed: dict[str, Any]) -> str:
+def _reason(about: dict[str, Any], measured: list[str]) -> str:
     where = f"measured on {about['device']}, Triton {about['triton']}, {about['date']}"
-    measured = [kernel for kernel, found in timed.items() if found]
-    if len(measured) == len(timed):
-        return where
-    return f"{' and '.join(measured)} {where}; unmeasured beside" if measured else "unmeasured"
+    missing = [kernel for kernel in Launches._fields if kernel not in measured]
+    if not measured:
+        return f"not measured on {about['device']}"
+    return f"{' and '.join(measured)} {where}, {' and '.join(missing)} not" if missing else where
