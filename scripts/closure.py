@@ -1,7 +1,8 @@
 """What the outcome of some code depends on, as a key under which that outcome may be kept.
 
-The key is made of the source of every file of the package that the code can reach through imports, and of the versions
-of what it runs on. A change in a file that is not reached leaves the key as it is; a change in one that is does not.
+The key is made of the source of every file of the package, and of scripts/gpu, that the code can reach through imports,
+and of the versions of what it runs on. A change in a file that is not reached leaves the key as it is; a change in one
+that is does not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "actckpt"
+# what imports are followed into, and the folder that each lies in
+FOLLOWED = {PACKAGE: ".", "gpu": "scripts"}
 RUNS_ON = ("torch", "triton", "numpy", "plotly", "ipykernel", "ipython", "jupytext", "nbclient")
 
 
@@ -29,18 +32,20 @@ def key(code: Path, root: Path = ROOT, runner: Path | None = None) -> str:
 
 
 def sources(code: Path, root: Path = ROOT) -> list[Path]:
-    """Every file of the package that code can reach through imports, at the top of a module or inside a function."""
-    reached, to_read = {root / PACKAGE / "__init__.py"}, [code]
+    """Every file that code can reach through imports, at the top of a module or inside a function."""
+    reached: set[Path] = set()
+    to_read = [code]
     while to_read:
         found = set(_imported(to_read.pop(), root)) - reached
         reached |= found
-        to_read += found
+        # the package's own __init__ offers names from all over the package: `_imported` follows those that are used
+        to_read += found - {root / PACKAGE / "__init__.py"}
     return sorted(reached)
 
 
 def _imported(file: Path, root: Path) -> Iterator[Path]:
-    # The package's own __init__ is not followed: it offers names from all over the package. A name taken from it leads
-    # to the module that defines the name; where the package as a whole is imported, any of its names may be used.
+    # A name taken from the package's own __init__ leads to the module that defines the name; where the package as a
+    # whole is imported, any of its names may be used.
     exported = _exported(root)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
@@ -69,12 +74,12 @@ def _exported(root: Path) -> dict[str, str]:
 
 
 def _files(module: str, root: Path) -> Iterator[Path]:
-    """What importing a module of the package executes: the packages that it is in, and itself where it is a module."""
+    """What importing a module executes: the packages that it is in, and itself where it is a module."""
     parts = module.split(".")
-    if parts[0] != PACKAGE:
+    if parts[0] not in FOLLOWED:
         return
-    for end in range(2, len(parts) + 1):
-        path = root.joinpath(*parts[:end])
+    for end in range(1, len(parts) + 1):
+        path = root.joinpath(FOLLOWED[parts[0]], *parts[:end])
         yield from (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file())
 
 

@@ -32,7 +32,7 @@ def on_startup(**_: Any) -> None:
 
 def on_pre_build(**_: Any) -> None:
     """Forget the package, so that `mkdocs serve` shows a formula as it is after an edit."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "labs", "pages")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "labs", "pages")]:
         del sys.modules[name]
 
 

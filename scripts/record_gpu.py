@@ -1,119 +1,170 @@
-"""Records what the package does on a GPU: docs/data/gpu-<name>.json, from which the pages take measured figures.
+"""Records what the package does on a GPU, most important first: speed, correctness, memory and time of the policies.
 
-    python scripts/record_gpu.py                 on any machine with CUDA, within 9 minutes
-    python scripts/record_gpu.py --rehearse      without a GPU: every part in miniature, nothing is written
+    python scripts/record_gpu.py --output docs/data/gpu-NAME.json     on any machine with CUDA, torch and Triton
+    python scripts/record_gpu.py --output FILE --rehearse             without a GPU: every part in miniature
 
-Three parts: whether the attention kernels are right, for every head dimension; memory and time of blocks of Llama 3.1
-8B under every policy, beside what the package predicts; how fast the kernels are, beside PyTorch's. Each entry is saved
-when it is there. A run that ends early is resumed by the next on the same device, versions and commit.
+The package need not be installed. Each entry runs in a process of its own with a time limit, and is in the file once it
+is measured. The next run with the same file measures what is missing: what the time did not suffice for, what failed,
+and what runs sources that have changed.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
-from functools import partial
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
-from gpu.attention import correctness, speed
-from gpu.blocks import block_model, policy_step
-from gpu.recording import ROOT, Measure, Recording, header, seconds
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import actckpt
-from actckpt.ops.attention.config import HEAD_DIMS
+# every worker imports this file anew, before it learns how Triton is to run: nothing here may import Triton at the top
+from gpu.recording import Entry, OtherRecording, Recording, header
+from gpu.worker import Failed, Job
 
-TOKENS = 16_384
+from actckpt import POLICIES
 
-
-def matmul_rate(device: torch.device, size: int) -> dict[str, Any]:
-    """The rate of one large bfloat16 matrix product, in TFLOP/s."""
-    a, b = torch.randn(2, size, size, device=device, dtype=torch.bfloat16)
-    return {"tflops": 2 * size**3 / seconds({"": lambda: a @ b}, device, 20)[""] / 1e12}
-
-
-def entries(device: torch.device, tiny: bool) -> Iterator[tuple[str, Measure]]:
-    """Every entry of the recording, by name."""
-    cuda = device.type == "cuda"
-    yield "matmul", partial(matmul_rate, device, 256 if tiny else 8192)
-    impl = "triton" if cuda else "reference"
-    dims, lengths = (HEAD_DIMS[:1], (64,)) if tiny else (HEAD_DIMS, (1024, 2048, 4096, 8192, 16_384))
-    for head_dim, dtype, causal in product(dims, (torch.bfloat16, torch.float16), (False, True)):
-        name = f"correctness/D{head_dim}/{str(dtype).removeprefix('torch.')}/{_mask(causal)}"
-        yield name, partial(correctness, device, head_dim, dtype, causal, impl)
-    config = block_model(tiny)
-    repeats = 1 if tiny else 10
-    for length, policy in product((64,) if tiny else (2048, 8192, 32_768), actckpt.POLICIES):
-        yield f"policy/{policy}/S{length}", partial(policy_step, device, config, policy, length, 1 if tiny else 5)
-    for head_dim, length, causal, heads in product(
-        (64,) if tiny else (128, 64), lengths, (True, False), ((32, 8), (64, 8))
-    ):
-        name = f"speed/D{head_dim}/S{length}/{_mask(causal)}/heads{heads[0]}-{heads[1]}"
-        tokens = length if tiny else TOKENS
-        yield name, partial(speed, device, head_dim, length, causal, heads, tokens, repeats)
+# where it is, and whether it takes fewer key/value heads than query heads
+IMPLEMENTATIONS = {
+    "actckpt": ("gpu.ours:attention", True),
+    "cudnn": ("gpu.peers:cudnn", False),
+    "flash": ("gpu.peers:flash", False),
+    "plain": ("gpu.plain_flash:attention", False),
+    "flex": ("gpu.peers:flex", True),
+}
+# (batch, query heads, key/value heads, length) of the timings: heads as in Llama 3.1 8B, 16,384 tokens
+SHAPES = ((16, 32, 8, 1024), (4, 32, 8, 4096), (1, 32, 8, 16_384))
+# (batch, query heads, key/value heads, S_q, S_k) of the correctness part: odd lengths, the long ones with few heads
+SHORT = ((1, 1), (7, 7), (130, 130), (513, 513), (1, 300), (300, 1), (65, 200), (200, 65))
+CASES = (
+    *((2, *heads, *lengths) for lengths, heads in product(SHORT, ((4, 4), (8, 2), (6, 1)))),
+    *((1, 2, 1, *lengths) for lengths in ((4099, 1025), (4097, 4097), (8191, 8191))),
+)
+# lengths of the training steps
+STEPS = (2048, 8192, 32_768)
 
 
-def _mask(causal: bool) -> str:
-    return "causal" if causal else "full"
+def entries(capability: tuple[int, int]) -> Iterator[Entry]:
+    """All that is recorded, most important first."""
+    from actckpt.ops.attention.config import HEAD_DIMS
+
+    yield Entry("device", Job("gpu.device:rates", ("cuda", 8192, 30)))
+    for head_dim, direction, name in product((128, 64), ("forward", "backward"), IMPLEMENTATIONS):
+        yield speed(direction, name, head_dim, capability, "cuda", SHAPES, 30)
+    in_order = sorted(HEAD_DIMS, key=lambda head_dim: head_dim not in (128, 64))
+    yield from (correctness(head_dim, "bfloat16", capability, "cuda", CASES) for head_dim in in_order)
+    for policy in POLICIES:
+        yield Entry(f"policy/{policy}", Job("gpu.blocks:policy_steps", ("cuda", policy, STEPS, 10), 90))
+    for dtype, head_dim in product(("float16", "float32"), in_order):
+        yield correctness(head_dim, dtype, capability, "cuda", CASES)
 
 
-def table(data: dict[str, Any]) -> str:
+def rehearsal() -> Iterator[Entry]:
+    """Something of everything, in miniature: all that can run on a CPU."""
+    capability = (9, 0)
+    yield Entry("device", Job("gpu.device:rates", ("cpu", 64, 2)))
+    for direction, name in product(("forward", "backward"), IMPLEMENTATIONS):
+        if name != "cudnn" and (direction, name) != ("backward", "flex"):
+            yield speed(direction, name, 16, capability, "cpu", ((1, 2, 1, 128),), 2)
+    yield correctness(16, "float16", capability, "cpu", ((1, 2, 1, 5, 9), (1, 2, 1, 33, 20)))
+    yield Entry("policy/full", Job("gpu.blocks:policy_steps", ("cpu", "full", (64,), 2)))
+
+
+def speed(
+    direction: str,
+    name: str,
+    head_dim: int,
+    capability: tuple[int, int],
+    device: str,
+    shapes: Sequence[tuple[int, ...]],
+    repeats: int,
+) -> Entry:
+    """How fast the forward or the backward pass of an implementation is."""
+    compiled = {
+        "actckpt": Job("gpu.compiling:compile_attention", (head_dim, "bfloat16", (True,), capability)),
+        "plain": Job("gpu.compiling:compile_plain", (direction, head_dim, capability)),
+    }
+    arguments = (*IMPLEMENTATIONS[name], head_dim, shapes, device, repeats)
+    # FlexAttention is compiled for each shape
+    measured = Job(f"gpu.speed:{direction}", arguments, 100)
+    return Entry(f"{direction}/D{head_dim}/{name}", measured, compiled.get(name))
+
+
+def correctness(
+    head_dim: int, dtype: str, capability: tuple[int, int], device: str, cases: Sequence[tuple[int, ...]]
+) -> Entry:
+    """Whether the package's attention is right."""
+    return Entry(
+        f"correctness/D{head_dim}/{dtype}",
+        Job("gpu.correctness:correctness", (device, head_dim, dtype, cases)),
+        Job("gpu.compiling:compile_attention", (head_dim, dtype, (True, False), capability), 120),
+    )
+
+
+def summary(recording: Recording) -> str:
     """What there is to know at a glance."""
-    found = data["entries"]
-    lines = [f"{data['device']}, torch {data['torch']}, triton {data['triton']}, commit {data['commit'][:10]}"]
-    if "matmul" in found:
-        lines.append(f"matmul {found['matmul']['tflops']:.0f} TFLOP/s")
-    checked = {name: entry for name, entry in found.items() if name.startswith("correctness/")}
-    wrong = [name for name, entry in checked.items() if not entry["right"]]
-    lines.append(f"correctness: {len(checked) - len(wrong)} of {len(checked)} right {' '.join(wrong)}")
-    for name, entry in found.items():
-        if name.startswith("policy/"):
-            peak, predicted = entry["working_bytes"], entry["predicted_working_bytes"]
-            memory = "" if peak is None else f"{peak / 2**30:8.3f} GiB, {100 * (peak / predicted - 1):+6.2f} % off"
-            rate = entry["predicted_flops"] / entry["step_s"] / 1e12
-            lines.append(f"{name:32} {memory}  {1000 * entry['step_s']:8.1f} ms  {rate:5.0f} TFLOP/s")
-    for name, entry in found.items():
-        if name.startswith("speed/"):
-            rates = (
-                f"{key} {timed['forward_tflops']:.0f}/{timed['backward_tflops']:.0f}"
-                for key, timed in entry["implementations"].items()
-            )
-            lines.append(f"{name:40} {'  '.join(rates)}")
+    from gpu import derived
+
+    about, results = recording.about, recording.results()
+    commit = f"commit {str(about['commit'])[:10]}{' with changes' if about['changed'] else ''}"
+    lines = [f"{about['device']}, torch {about['torch']}, triton {about['triton']}, {commit}"]
+    if "device" in results:
+        flops, bandwidth = derived.rates(results["device"])
+        lines.append(f"matrix product {flops / 1e12:.0f} TFLOP/s, copy {bandwidth / 1e12:.2f} TB/s")
+    for name, result in results.items():
+        part = name.partition("/")[0]
+        if part in ("forward", "backward"):
+            cells = [
+                f"S {timing['length']}: {derived.attention_rate(part, timing) / 1e12:.0f} TFLOP/s"
+                for timing in result["timings"]
+            ]
+        elif part == "correctness":
+            errors = ", ".join(f"{mask} {error:.2f}" for mask, error in result["error"].items())
+            cells = [f"{'right' if result['right'] else 'WRONG'}: {errors} of what is allowed"]
+            cells.append("repeats are equal" if result["repeats_equal"] else "REPEATS DIFFER")
+        elif part == "policy":
+            cells = [f"S {step['length']}: {1000 * step['median_s']:.1f} ms" for step in result["steps"]]
+        else:
+            continue
+        lines.append(f"{name:28} {', '.join(cells)}")
+    lines += [f"{name:28} FAILED: {why}" for name, why in recording.failures().items()]
     return "\n".join(lines)
+
+
+def record(entries: Iterable[Entry], about: dict[str, Any], output: Path, deadline: float) -> int:
+    """Measure what is missing in the file, until it is `deadline` by the monotonic clock; say what is in it."""
+    recording = Recording(output, about, entries)
+    # without a GPU the kernels run in the interpreter
+    environment = {"TRITON_INTERPRET": "1"} if about["device"] == "cpu" else {}
+    missing = recording.missing()
+    timed = [entry for entry in missing if entry.name.startswith(("device", "forward", "backward"))]
+    for part in (timed, [entry for entry in missing if entry not in timed]):
+        recording.compile(part, deadline)
+        recording.measure(part, deadline, environment)
+    print(summary(recording))
+    left = len(recording.missing()) - len(recording.failures())
+    if left:
+        print(f"{left} entries are left: run it again")
+    return 1 if left or recording.failures() else 0
 
 
 def main() -> int:
     """Record, or rehearse."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rehearse", action="store_true", help="run every part in miniature on the CPU, write nothing")
-    parser.add_argument("--minutes", type=float, default=8.5, help="start nothing new after so many minutes")
-    parser.add_argument("--output", type=Path, help="the file to write; by default docs/data/gpu-<name>.json")
+    parser.add_argument("--output", type=Path, required=True, help="the file to write, or to go on with")
+    parser.add_argument("--minutes", type=float, default=9, help="how long it may take; by default 9")
+    parser.add_argument("--rehearse", action="store_true", help="every part in miniature on the CPU")
     arguments = parser.parse_args()
-    if not arguments.rehearse and not torch.cuda.is_available():
-        print("record_gpu: no CUDA device is here: use --rehearse to try the script without one", file=sys.stderr)
+    deadline = time.monotonic() + 60 * arguments.minutes
+    try:
+        about = header("cpu" if arguments.rehearse else "cuda", arguments.output)
+        listed = rehearsal() if arguments.rehearse else entries(about["capability"])
+        return record(listed, about, arguments.output, deadline)
+    except (OtherRecording, Failed) as error:
+        print(f"record_gpu: {error}", file=sys.stderr)
         return 2
-    device = torch.device("cpu" if arguments.rehearse else "cuda")
-    about = header(device)
-    path = None
-    if not arguments.rehearse:
-        name = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
-        path = arguments.output or ROOT / "docs" / "data" / f"gpu-{name}.json"
-    recording = Recording(path, about, 60 * arguments.minutes)
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        for name, measure in entries(device, arguments.rehearse):
-            recording.entry(name, measure)
-    print(table(recording.data))
-    if recording.left:
-        print(f"{recording.left} entries are left: run it again")
-    failed = recording.data.get("failed", {})
-    for name, error in failed.items():
-        print(f"{name} failed: {error}", file=sys.stderr)
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What `scripts/record_gpu.py` records: attention, blocks of a model, and the file that keeps them."""
+"""What `scripts/record_gpu.py` and `scripts/tune_gpu.py` measure, and how they keep it."""
