@@ -1,0 +1,219 @@
+"""What a compiled kernel is made of: registers, spills, and the instructions of its main loops.
+
+    .venv/bin/python tests/kernels/machine_code.py --kernel dk_dv --head-dim 128 --triton 3.6.0
+
+prints it for the attention kernels, compiled for sm_90a with the Triton of .venv, or with the oldest one that the
+package takes, which `scripts/setup --browser` installs into .cache/floor.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx as nx
+from triton import knobs
+
+# the instructions that multiply matrices, and those that kernels of float32 are left with
+PRODUCTS = ("HGMMA", "UTCHMMA", "HMMA", "FFMA")
+_WIDTHS = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One line of a disassembly, as `@!P0 LDGSTS.E.128 [R1], desc[UR4][R2.64]`.
+
+    Attributes:
+        guard: The predicate that it waits for, or "".
+        name: Its name, as LDGSTS.
+        modifiers: What follows the name, as E and 128.
+        operands: The rest.
+    """
+
+    guard: str
+    name: str
+    modifiers: tuple[str, ...]
+    operands: str
+
+    @property
+    def width(self) -> int:
+        """The bytes that one thread moves."""
+        return next((_WIDTHS[modifier] for modifier in self.modifiers if modifier in _WIDTHS), 4)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A main loop: an innermost one of those that multiply.
+
+    Attributes:
+        shortest: Instructions of the shortest way through it: an iteration that needs no mask.
+        instructions: Instructions on all its ways. What follows is counted on all of them, too.
+        products: Instructions that multiply: HGMMA on sm_90, or the first of `PRODUCTS` that the kernel has.
+        waits: Instructions that wait for a HGMMA.
+        exp2: Exponentials.
+        tensor_loads: Copies of a whole tile to shared memory by its descriptor (TMA).
+        copies: Copies to shared memory, by the bytes that a thread copies with one.
+        loads: Loads to registers, by the same.
+        shared_loads: Loads from shared memory.
+        shared_stores: Stores to it.
+        barriers: Barriers of a block.
+        spill_loads: Registers that are read back from memory.
+        spill_stores: Registers that are stored to it.
+    """
+
+    shortest: int
+    instructions: int
+    products: int
+    waits: int
+    exp2: int
+    tensor_loads: int
+    copies: dict[int, int]
+    loads: dict[int, int]
+    shared_loads: int
+    shared_stores: int
+    barriers: int
+    spill_loads: int
+    spill_stores: int
+
+
+@dataclass(frozen=True)
+class MachineCode:
+    """A kernel, as the machine runs it.
+
+    Attributes:
+        registers: Registers of a thread.
+        stack: Bytes of a thread's stack.
+        spill_loads: Bytes of all instructions that read registers back from memory.
+        spill_stores: Bytes of those that store them.
+        warnings: What ptxas says of a slow product, as C7515.
+        product: The instruction that its loops multiply with, or "".
+        loops: Its main loops.
+    """
+
+    registers: int
+    stack: int
+    spill_loads: int
+    spill_stores: int
+    warnings: tuple[str, ...]
+    product: str
+    loops: tuple[Loop, ...]
+
+
+def read(cubin: bytes, report: str) -> MachineCode:
+    """What a kernel's machine code and the report of ptxas on it say."""
+
+    def reported(pattern: str) -> int:
+        return int(re.search(pattern, report)[1])
+
+    program = Program(disassemble(cubin))
+    names = {instruction.name for instruction in program.instructions}
+    product = next((name for name in PRODUCTS if name in names), "")
+    return MachineCode(
+        registers=reported(r"Used (\d+) registers"),
+        stack=reported(r"(\d+) bytes stack frame"),
+        spill_loads=reported(r"(\d+) bytes spill loads"),
+        spill_stores=reported(r"(\d+) bytes spill stores"),
+        warnings=tuple(sorted(set(re.findall(r"\((C75\d\d)\)", report)))),
+        product=product,
+        loops=tuple(program.main_loops(product)),
+    )
+
+
+def disassemble(cubin: bytes) -> str:
+    """The assembly of a kernel, by the nvdisasm that comes with Triton."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [knobs.nvidia.nvdisasm.path, "-c", file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+class Program:
+    """The instructions of a kernel, and a graph of their numbers: which can follow on which."""
+
+    def __init__(self, assembly: str):
+        self.instructions: list[Instruction] = []
+        labels: dict[str, int] = {}
+        for line in assembly.splitlines():
+            if label := re.match(r"(\.L\w+):", line):
+                labels[label[1]] = len(self.instructions)
+            elif code := re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@(!?U?P\w+)\s+)?([\w.]+)\s*(.*?)\s*;", line):
+                name, *modifiers = code[2].split(".")
+                self.instructions.append(Instruction(code[1] or "", name, tuple(modifiers), code[3]))
+        graph = nx.DiGraph(
+            (index, other) for index in range(len(self.instructions)) for other in self._next(index, labels)
+        )
+        self.graph = graph.subgraph({0} | nx.descendants(graph, 0))
+
+    def _next(self, index: int, labels: dict[str, int]) -> Iterator[int]:
+        instruction = self.instructions[index]
+        # a jump that depends on something has a guard, or names what before the label
+        jump = re.fullmatch(r"(.*)`\((\.L\w+)\)", instruction.operands) if instruction.name == "BRA" else None
+        if jump:
+            yield labels[jump[2]]
+        ends = instruction.name in ("EXIT", "RET") or (jump and not jump[1])
+        if not ends or instruction.guard:
+            yield index + 1
+
+    def main_loops(self, product: str) -> Iterator[Loop]:
+        """The innermost of the loops that multiply, but for what has less than half the products of another."""
+        loops = self._loops()
+        count = {head: self._count(body, product) for head, body in loops.items()}
+        innermost = [
+            head
+            for head, body in loops.items()
+            if count[head] and not any(count[other] for other in loops if other != head and other in body)
+        ]
+        for head in sorted(innermost):
+            if 2 * count[head] >= max(count[other] for other in innermost):
+                yield self._describe(head, loops[head], product)
+
+    def _loops(self) -> dict[int, set[int]]:
+        """The natural loops by where they begin: all from which a jump back is reached without passing its target."""
+        above = nx.immediate_dominators(self.graph, 0)
+
+        def passed(index: int) -> Iterator[int]:
+            """The instructions that every way to one passes, and itself."""
+            while index is not None:
+                yield index
+                index = above[index] if above.get(index) != index else None
+
+        loops: dict[int, set[int]] = {}
+        for index, head in self.graph.edges:
+            if head <= index and head in passed(index):
+                others = self.graph.subgraph(self.graph.nodes - {head})
+                body = {index} if index == head else {index} | nx.ancestors(others, index)
+                loops.setdefault(head, {head}).update(body)
+        return loops
+
+    def _count(self, body: set[int], *names: str) -> int:
+        return sum(self.instructions[index].name in names for index in body)
+
+    def _describe(self, head: int, body: set[int], product: str) -> Loop:
+        code = [self.instructions[index] for index in sorted(body)]
+        jumps = [index for index in self.graph.predecessors(head) if index in body]
+        ways = nx.single_source_shortest_path_length(self.graph.subgraph(body), head)
+
+        def widths(*names: str) -> dict[int, int]:
+            return dict(sorted(Counter(each.width for each in code if each.name in names).items()))
+
+        return Loop(
+            shortest=1 + min(ways[index] for index in jumps),
+            instructions=len(code),
+            products=self._count(body, product),
+            waits=sum(each.name == "WARPGROUP" and "DEPBAR" in each.modifiers for each in code),
+            exp2=sum(each.name == "MUFU" and "EX2" in each.modifiers for each in code),
+            tensor_loads=self._count(body, "UTMALDG"),
+            copies=widths("LDGSTS"),
+            loads=widths("LDG"),
+            shared_loads=self._count(body, "LDS", "LDSM"),
+            shared_stores=self._count(body, "STS", "STSM"),
+            barriers=self._count(body, "BAR"),
+            spill_loads=self._count(body, "LDL"),
+            spill_stores=self._count(body, "STL"),
+        )
