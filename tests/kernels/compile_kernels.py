@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -22,25 +21,23 @@ SHARED_MEMORY = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 TENSOR_MEMORY = 512
 
 
-@dataclass(frozen=True)
-class Build:
-    """A kernel as machine code.
-
-    Attributes:
-        shared: Bytes of shared memory that a block asks for.
-        tensor: Columns of tensor memory that it asks for.
-        cubin: The machine code.
-        report: What ptxas says of it.
-    """
+class Memory(NamedTuple):
+    """What a block of a kernel asks for: bytes of shared memory, and columns of tensor memory."""
 
     shared: int
     tensor: int
-    cubin: bytes
-    report: str
 
     def fits(self, architecture: int) -> bool:
-        """Whether a block may have that much memory."""
+        """Whether a block may have that much."""
         return self.shared <= SHARED_MEMORY[architecture] and self.tensor <= TENSOR_MEMORY
+
+
+class Build(NamedTuple):
+    """A kernel as machine code, with what its block asks for and what ptxas says of it."""
+
+    memory: Memory
+    cubin: bytes
+    report: str
 
 
 class Compilation:
@@ -69,8 +66,8 @@ class Compilation:
         """Compile the kernel to machine code, past Triton's cache."""
         with redirect_stdout(io.StringIO()) as report, patch.object(knobs.nvidia, "dump_ptxas_log", True):
             self._run("ttgir", "llir", "ptx", "cubin")
-        tensor = self._metadata["tmem_size"] or 0
-        return Build(self._metadata["shared"], tensor, self._module, report.getvalue())
+        memory = Memory(self._metadata["shared"], self._metadata["tmem_size"] or 0)
+        return Build(memory, self._module, report.getvalue())
 
     def _run(self, *stages: str) -> None:
         for stage in stages:

@@ -14,7 +14,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import networkx as nx
 from triton import knobs
@@ -181,7 +180,7 @@ class Program:
             """The instructions that every way to one passes, and itself."""
             while index is not None:
                 yield index
-                index = above[index] if above.get(index) != index else None
+                index = above[index] if index else None
 
         loops: dict[int, set[int]] = {}
         for index, head in self.graph.edges:
