@@ -1,36 +1,51 @@
-"""The attention kernels, compiled for a GPU that is not there, and what their machine code holds.
-
-    .venv/bin/python tests/kernels/attention_builds.py --kernel dk_dv --head-dim 128 --floor
-
-prints a table. With --floor it compiles with the oldest Triton that the package takes, which
-`scripts/setup --browser` installs into .cache/floor.
-"""
+"""The attention kernels, compiled for GPUs that are not there, with the Triton that is installed or the oldest one."""
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from kernels import floor
+from kernels.machine_code import MachineCode
 
 from actckpt.ops.attention.config import HEAD_DIMS
 
-ROOT = Path(__file__).parents[2]
-FLOOR = ROOT / ".cache" / "floor"
-DTYPES = ("bfloat16", "float16", "float32")
+if TYPE_CHECKING:
+    from kernels.compile_kernels import Compilation
+
+CACHE = floor.ROOT / ".cache/kernels"
+
 KERNELS = ("forward", "preprocess", "dk_dv", "dq")
+DTYPES = ("bfloat16", "float16", "float32")
+# how a kernel reaches its tiles
+PATHS = ("descriptor", "pointer", "packed")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A kernel that was compiled: with which Triton, for which launch, and what came out."""
+    """A kernel as it was compiled.
+
+    Attributes:
+        triton: The version of Triton.
+        architecture: As 90 for sm_90a.
+        kernel: One of `KERNELS`.
+        head_dim: One of `HEAD_DIMS`.
+        dtype: One of `DTYPES`.
+        path: One of `PATHS`.
+        shared: Bytes of shared memory that a block asks for.
+        tensor: Columns of tensor memory that it asks for.
+        code: What its machine code holds.
+    """
 
     triton: str
     architecture: int
@@ -38,98 +53,85 @@ class Row:
     head_dim: int
     dtype: str
     path: str
-    fits: bool
-    code: dict
+    shared: int
+    tensor: int
+    code: MachineCode
 
 
 def rows(
-    architecture: int, head_dims: Iterable[int], dtypes: Iterable[str], kernels: Sequence[str] = KERNELS
-) -> Iterator[Row]:
-    """Compile the kernels of a training step, each of them once where two types differ in no more than their name."""
-    import triton
-    from machine_code import read
+    architecture: int,
+    kernels: Sequence[str] = KERNELS,
+    head_dims: Sequence[int] = HEAD_DIMS,
+    dtypes: Sequence[str] = DTYPES,
+    paths: Sequence[str] = PATHS,
+) -> list[Row]:
+    """Compile the kernels of training steps, and read them. What was compiled before comes from .cache."""
+    from triton import __version__
 
-    known = {}
-    for head_dim, dtype in product(head_dims, dtypes):
-        for compilation in launched(architecture, head_dim, dtype):
-            kernel, key = compilation.kernel.removesuffix("_kernel"), compilation.key()
-            if kernel not in kernels:
-                continue
-            if key not in known:
-                build = compilation.build()
-                known[key] = build.fits(architecture), asdict(read(build.cubin, build.report))
-            path = "descriptor" if "tensordesc" in key else "pointer"
-            yield Row(triton.__version__, architecture, kernel, head_dim, dtype, path, *known[key])
+    found = {}
+    for head_dim, dtype, path in product(head_dims, dtypes, PATHS):
+        for compilation in launched(architecture, head_dim, dtype, path):
+            kernel = compilation.kernel.removesuffix("_kernel")
+            # what is given as descriptors may arrive as pointers
+            taken = "descriptor" if "tensordesc" in compilation.ir else "packed" if path == "packed" else "pointer"
+            place = (kernel, head_dim, dtype, taken)
+            if kernel in kernels and taken in paths and place not in found:
+                found[place] = Row(__version__, architecture, *place, *_built(compilation, __version__))
+    return list(found.values())
 
 
-def launched(architecture: int, head_dim: int, dtype: str) -> list:
-    """The kernels that a training step launches, not compiled yet: lengths that no tile divides, under a causal mask."""
-    from compile_kernels import recorded
+@contextmanager
+def compilers() -> Iterator[dict[bool, Executor]]:
+    """A process with the installed Triton, and under True one with the oldest, for `rows`."""
+    spawn = multiprocessing.get_context("spawn")
+    pools = {False: ProcessPoolExecutor(1, spawn), True: ProcessPoolExecutor(1, spawn, floor.enter)}
+    try:
+        yield pools
+    finally:
+        for pool in pools.values():
+            pool.shutdown(cancel_futures=True)
+
+
+def launched(architecture: int, head_dim: int, dtype: str, path: str) -> list[Compilation]:
+    """The kernels of a training step under a causal mask, as a GPU of this architecture would launch them.
+
+    A key/value head that two heads share with a stride of 0 cannot be described, and neither can packed documents.
+    """
+    from kernels.compile_kernels import recorded
 
     from actckpt.ops.attention import launch
+    from actckpt.ops.attention.options import Options
 
     def view(heads: int) -> torch.Tensor:
         return torch.empty(1, 48, heads, head_dim, dtype=getattr(torch, dtype), device="meta").transpose(1, 2)
 
-    q, k, lse = view(4), view(2), torch.empty(1, 4, 48, device="meta")
+    q, lse = view(4), torch.empty(1, 4, 48, device="meta")
+    k = view(1).expand(-1, 2, -1, -1) if path == "pointer" else view(2)
+    documents = torch.empty(3, dtype=torch.int32, device="meta") if path == "packed" else None
+    options = Options.of(True, 1.0, cu_seqlens_q=documents)
     with recorded(architecture) as compilations:
-        launch.forward(q, k, k, True, 1.0)
-        launch.backward(q, q, k, k, q, lse, True, 1.0)
+        launch.forward(q, k, k, options)
+        launch.backward(q, q, k, k, q, lse, None, options)
     return compilations
 
 
-def table(found: Iterable[Row]) -> Iterator[str]:
-    """The rows for a terminal: a line for each main loop."""
-    head = (
-        "triton", "sm", "kernel", "D", "type", "path", "regs", "stack", "spills", "warns", "loop", "instr", "product",
-        "waits", "exp2", "TMA", "LDGSTS", "LDG", "LDS/STS", "BAR", "LDL/STL",
-    )  # fmt: skip
-    lines = [head]
-    for row in found:
-        code = row.code
-        spills = f"{code['spill_loads']}/{code['spill_stores']}"
-        start = (row.triton, row.architecture, row.kernel, row.head_dim, row.dtype, row.path)
-        start += (code["registers"], code["stack"], spills, ",".join(code["warnings"]))
-        if not code["loops"]:
-            lines.append(start + ("",) * (len(head) - len(start)))
-        for index, loop in enumerate(code["loops"]):
-            lines.append(
-                (
-                    *(start if not index else ("",) * len(start)),
-                    *(index + 1, f"{loop['shortest']}/{loop['instructions']}", f"{loop['products']} {code['product']}"),
-                    *(loop["waits"], loop["exp2"], loop["tensor_loads"]),
-                    *(" ".join(f"{n}x{width}B" for width, n in loop[name].items()) for name in ("copies", "loads")),
-                    *(f"{loop['shared_loads']}/{loop['shared_stores']}", loop["barriers"]),
-                    f"{loop['spill_loads']}/{loop['spill_stores']}",
-                )
-            )
-    widths = [max(len(str(line[column])) for line in lines) for column in range(len(head))]
-    for line in lines:
-        yield "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+def _built(compilation: Compilation, triton: str) -> tuple[int, int, MachineCode]:
+    """Shared memory, tensor memory and machine code of a kernel: built once where two types differ in no more."""
+    from kernels import compile_kernels, machine_code
 
-
-def main() -> None:
-    """Compile what the command line names and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architecture", type=int, nargs="+", default=[90], help="as 90 for sm_90a, the default")
-    parser.add_argument("--kernel", nargs="+", choices=KERNELS, default=KERNELS)
-    parser.add_argument("--head-dim", type=int, nargs="+", choices=HEAD_DIMS, default=HEAD_DIMS)
-    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["bfloat16"])
-    parser.add_argument("--floor", action="store_true", help="with the oldest Triton that the package takes")
-    parser.add_argument("--json", action="store_true", help="print one JSON list instead of a table")
-    arguments = parser.parse_args()
-    if arguments.floor and str(FLOOR) not in sys.path:
-        if not FLOOR.exists():
-            parser.error("scripts/setup --browser has not installed .cache/floor")
-        environment = os.environ | {"PYTHONPATH": f"{FLOOR}{os.pathsep}{ROOT}"}
-        sys.exit(subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode)
-    found = [
-        row
-        for architecture in arguments.architecture
-        for row in rows(architecture, arguments.head_dim, arguments.dtype, arguments.kernel)
-    ]
-    print(json.dumps([asdict(row) for row in found]) if arguments.json else "\n".join(table(found)))
-
-
-if __name__ == "__main__":
-    main()
+    digest = hashlib.sha256(f"{triton} {compilation.ir.replace('bf16', 'f16')}".encode())
+    for module in (compile_kernels, machine_code):
+        digest.update(Path(module.__file__).read_bytes())
+    kept = CACHE / f"{digest.hexdigest()}.json"
+    try:
+        shared, tensor, code = json.loads(kept.read_text())
+        return shared, tensor, MachineCode.from_json(code)
+    except (OSError, ValueError):
+        build = compilation.build()
+        memory, code = build.memory, machine_code.read(build.cubin, build.report)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # another process may be writing the same file
+        unfinished = kept.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps([*memory, asdict(code)]))
+        unfinished.replace(kept)
+        return *memory, code

@@ -41,7 +41,12 @@ class Build(NamedTuple):
 
 
 class Compilation:
-    """A launch that was recorded instead of run. It begins as the kernel's IR, specialised as the launch has it."""
+    """A kernel that a launch would have had compiled.
+
+    Attributes:
+        kernel: Its name.
+        ir: What it is compiled from: target, options and its own IR, specialised for what the launch passes.
+    """
 
     def __init__(self, kernel: JITFunction, source: ASTSource, options: Any, target: GPUTarget):
         self.kernel = kernel.__name__
@@ -56,11 +61,7 @@ class Compilation:
         self._module = source.make_ir(target, options, generate, modules, self._context)
         backend.add_stages(self._stages, options, source.language)
         self._run("ttir")
-        self._key = f"{target} {options} {self._module}"
-
-    def key(self) -> str:
-        """The kernel's IR, in which the two 16-bit types are one: it is equal for kernels that differ in no more."""
-        return self._key.replace("bf16", "f16")
+        self.ir = f"{target} {options} {self._module}"
 
     def build(self) -> Build:
         """Compile the kernel to machine code, past Triton's cache."""

@@ -1,10 +1,4 @@
-"""What a compiled kernel is made of: registers, spills, and the instructions of its main loops.
-
-    .venv/bin/python tests/kernels/machine_code.py --kernel dk_dv --head-dim 128 --triton 3.6.0
-
-prints it for the attention kernels, compiled for sm_90a with the Triton of .venv, or with the oldest one that the
-package takes, which `scripts/setup --browser` installs into .cache/floor.
-"""
+"""What a compiled kernel is made of: registers, spills, and the instructions of its main loops."""
 
 from __future__ import annotations
 
@@ -14,9 +8,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
-from triton import knobs
 
 # the instructions that multiply matrices, and those that kernels of float32 are left with
 PRODUCTS = ("HGMMA", "UTCHMMA", "HMMA", "FFMA")
@@ -56,7 +50,7 @@ class Loop:
         waits: Instructions that wait for a HGMMA.
         exp2: Exponentials.
         tensor_loads: Copies of a whole tile to shared memory by its descriptor (TMA).
-        copies: Copies to shared memory, by the bytes that a thread copies with one.
+        copies: Copies to shared memory, by the bytes that a thread moves with one.
         loads: Loads to registers, by the same.
         shared_loads: Loads from shared memory.
         shared_stores: Stores to it.
@@ -71,8 +65,8 @@ class Loop:
     waits: int
     exp2: int
     tensor_loads: int
-    copies: dict[int, int]
-    loads: dict[int, int]
+    copies: dict[str, int]
+    loads: dict[str, int]
     shared_loads: int
     shared_stores: int
     barriers: int
@@ -102,6 +96,12 @@ class MachineCode:
     product: str
     loops: tuple[Loop, ...]
 
+    @classmethod
+    def from_json(cls, code: dict[str, Any]) -> MachineCode:
+        """What `dataclasses.asdict` has made of it, and JSON of that."""
+        loops = tuple(Loop(**loop) for loop in code["loops"])
+        return cls(**code | {"warnings": tuple(code["warnings"]), "loops": loops})
+
 
 def read(cubin: bytes, report: str) -> MachineCode:
     """What a kernel's machine code and the report of ptxas on it say."""
@@ -125,10 +125,12 @@ def read(cubin: bytes, report: str) -> MachineCode:
 
 def disassemble(cubin: bytes) -> str:
     """The assembly of a kernel, by the nvdisasm that comes with Triton."""
+    from triton import knobs
+
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        command = [knobs.nvidia.nvdisasm.path, "-c", file.name]
+        command = [knobs.nvidia.nvdisasm.path, "-c", "-ndf", file.name]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -198,8 +200,9 @@ class Program:
         jumps = [index for index in self.graph.predecessors(head) if index in body]
         ways = nx.single_source_shortest_path_length(self.graph.subgraph(body), head)
 
-        def widths(*names: str) -> dict[int, int]:
-            return dict(sorted(Counter(each.width for each in code if each.name in names).items()))
+        def widths(name: str) -> dict[str, int]:
+            counts = Counter(each.width for each in code if each.name == name)
+            return {str(width): counts[width] for width in sorted(counts)}
 
         return Loop(
             shortest=1 + min(ways[index] for index in jumps),
