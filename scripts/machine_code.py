@@ -3,12 +3,13 @@
     .venv/bin/python scripts/machine_code.py --kernel dk_dv --head-dim 128 --floor
 
 With --floor it is the code of the oldest Triton that the package takes, which `scripts/setup --tests` installs. With
---write, docs/data/machine-code.json is written anew, of which the tests say when it is out of date.
+--write alone, docs/data/machine-code.json is written anew, of which the tests say when it is out of date.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,8 +48,25 @@ def lines(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
             start, end = ("",) * len(start), ""
 
 
+def print_table(rows: Iterable[Row]) -> None:
+    """Print the rows in columns."""
+    table = [HEAD, *lines(rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def write(rows: Iterable[Row]) -> None:
+    """Write the table of the site, a line for each row."""
+    from kernels import gate
+
+    gate.TABLE.parent.mkdir(exist_ok=True)
+    entries = ",\n".join(json.dumps(entry) for entry in gate.table(rows))
+    gate.TABLE.write_text(f"[\n{entries}\n]\n", encoding="utf-8")
+
+
 def main() -> None:
-    """Compile what the command line names, and print it."""
+    """Compile what the command line names, and print or write it."""
     from kernels import attention_builds as builds
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,14 +76,15 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", choices=builds.DTYPES, default=["bfloat16"])
     parser.add_argument("--path", nargs="+", choices=builds.PATHS, default=builds.PATHS)
     parser.add_argument("--floor", action="store_true", help="with the oldest Triton that the package takes")
+    parser.add_argument("--write", action="store_true", help="write the table of the site instead of printing one")
     asked = parser.parse_args()
-    options = (asked.architecture, asked.kernel, asked.head_dim, asked.dtype, asked.path)
     with builds.compilers() as pools:
-        rows = pools[asked.floor].submit(builds.rows, *options).result()
-    table = [HEAD, *lines(rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        if asked.write:
+            runs = [pools[oldest].submit(builds.rows, 90) for oldest in (False, True)]
+            write(row for run in runs for row in run.result())
+        else:
+            options = (asked.architecture, asked.kernel, asked.head_dim, asked.dtype, asked.path)
+            print_table(pools[asked.floor].submit(builds.rows, *options).result())
 
 
 if __name__ == "__main__":

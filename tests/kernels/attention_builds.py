@@ -21,7 +21,7 @@ from kernels.machine_code import MachineCode
 from actckpt.ops.attention.config import HEAD_DIMS
 
 if TYPE_CHECKING:
-    from kernels.compile_kernels import Compilation
+    from kernels.compile_kernels import Compilation, Memory
 
 CACHE = floor.ROOT / ".cache/kernels"
 
@@ -42,9 +42,8 @@ class Row:
         head_dim: One of `HEAD_DIMS`.
         dtype: One of `DTYPES`.
         path: One of `PATHS`.
-        shared: Bytes of shared memory that a block asks for.
-        tensor: Columns of tensor memory that it asks for.
-        code: What its machine code holds.
+        memory: What a block asks for.
+        code: What its machine code holds, or None if that was not asked for.
     """
 
     triton: str
@@ -53,9 +52,8 @@ class Row:
     head_dim: int
     dtype: str
     path: str
-    shared: int
-    tensor: int
-    code: MachineCode
+    memory: Memory
+    code: MachineCode | None
 
 
 def rows(
@@ -64,19 +62,25 @@ def rows(
     head_dims: Sequence[int] = HEAD_DIMS,
     dtypes: Sequence[str] = DTYPES,
     paths: Sequence[str] = PATHS,
+    read: bool = True,
 ) -> list[Row]:
-    """Compile the kernels of training steps, and read them. What was compiled before comes from .cache."""
+    """Compile the kernels of training steps, and read them. What was compiled before comes from .cache.
+
+    For time's sake packed documents are compiled in the types that models are trained in, and not in float32.
+    """
     from triton import __version__
 
-    found = {}
-    for head_dim, dtype, path in product(head_dims, dtypes, PATHS):
+    found: dict[tuple[str, int, str, str], Row] = {}
+    for head_dim, dtype, path in product(head_dims, dtypes, paths):
+        if (dtype, path) == ("float32", "packed"):
+            continue
         for compilation in launched(architecture, head_dim, dtype, path):
             kernel = compilation.kernel.removesuffix("_kernel")
-            # what is given as descriptors may arrive as pointers
-            taken = "descriptor" if "tensordesc" in compilation.ir else "packed" if path == "packed" else "pointer"
+            # what could arrive as descriptors may arrive as pointers
+            taken = "descriptor" if "tensordesc" in compilation.ir else path.replace("descriptor", "pointer")
             place = (kernel, head_dim, dtype, taken)
-            if kernel in kernels and taken in paths and place not in found:
-                found[place] = Row(__version__, architecture, *place, *_built(compilation, __version__))
+            if kernel in kernels and place not in found:
+                found[place] = Row(__version__, architecture, *place, *_built(compilation, __version__, read))
     return list(found.values())
 
 
@@ -115,23 +119,23 @@ def launched(architecture: int, head_dim: int, dtype: str, path: str) -> list[Co
     return compilations
 
 
-def _built(compilation: Compilation, triton: str) -> tuple[int, int, MachineCode]:
-    """Shared memory, tensor memory and machine code of a kernel: built once where two types differ in no more."""
+def _built(compilation: Compilation, triton: str, read: bool) -> tuple[Memory, MachineCode | None]:
+    """What a block of a kernel asks for, and its machine code: built once where two types differ in no more."""
     from kernels import compile_kernels, machine_code
 
-    digest = hashlib.sha256(f"{triton} {compilation.ir.replace('bf16', 'f16')}".encode())
+    digest = hashlib.sha256(f"{triton} {read} {compilation.ir.replace('bf16', 'f16')}".encode())
     for module in (compile_kernels, machine_code):
         digest.update(Path(module.__file__).read_bytes())
     kept = CACHE / f"{digest.hexdigest()}.json"
     try:
-        shared, tensor, code = json.loads(kept.read_text())
-        return shared, tensor, MachineCode.from_json(code)
+        memory, code = json.loads(kept.read_text(encoding="utf-8"))
+        return compile_kernels.Memory(*memory), code and MachineCode.from_json(code)
     except (OSError, ValueError):
         build = compilation.build()
-        memory, code = build.memory, machine_code.read(build.cubin, build.report)
+        code = machine_code.read(build.cubin, build.report) if read else None
         CACHE.mkdir(parents=True, exist_ok=True)
         # another process may be writing the same file
         unfinished = kept.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps([*memory, asdict(code)]))
+        unfinished.write_text(json.dumps([build.memory, code and asdict(code)]), encoding="utf-8")
         unfinished.replace(kept)
-        return *memory, code
+        return build.memory, code

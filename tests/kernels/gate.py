@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from kernels.attention_builds import Row
+from kernels.attention_builds import DTYPES, HEAD_DIMS, KERNELS, PATHS, Row
+from kernels.floor import ROOT
+
+TABLE = ROOT / "docs/data/machine-code.json"
 
 
 @dataclass(frozen=True)
 class Known:
-    """Faults that a kernel has: a test fails where it has others, and where it has one of these no longer.
+    """A fault that kernels have: a test fails where one of them has it no longer.
 
     Attributes:
-        faults: Names as `faults` gives them.
-        kernel: The kernel.
-        head_dims: Where it has them.
-        paths: Where it has them.
-        dtypes: Where it has them.
+        fault: As `faults` names it.
         reason: What is missing, and why.
+        kernels: Which have it.
+        head_dims: For which of theirs.
+        dtypes: For which types.
+        paths: For which paths.
+        triton: How the versions begin that make it, as "3.6".
     """
 
-    faults: frozenset[str]
-    kernel: str
-    head_dims: tuple[int, ...]
-    paths: tuple[str, ...]
-    dtypes: tuple[str, ...]
+    fault: str
     reason: str
+    kernels: tuple[str, ...] = KERNELS
+    head_dims: tuple[int, ...] = HEAD_DIMS
+    dtypes: tuple[str, ...] = DTYPES
+    paths: tuple[str, ...] = PATHS
+    triton: str = ""
+
+    def covers(self, row: Row) -> bool:
+        """Whether a kernel is among those that have it."""
+        return (
+            row.kernel in self.kernels
+            and row.head_dim in self.head_dims
+            and row.dtype in self.dtypes
+            and row.path in self.paths
+            and row.triton.startswith(self.triton)
+        )
 
 
 KNOWN: tuple[Known, ...] = ()
@@ -63,3 +81,23 @@ def faults(row: Row) -> set[str]:
         elif narrow > 2:
             found.add("rows")
     return found
+
+
+def known(row: Row) -> dict[str, str]:
+    """The faults that a kernel may have, each with the reason."""
+    return {each.fault: each.reason for each in KNOWN if each.covers(row)}
+
+
+def table(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The rows as docs/data has them: one for all types that come to the same code."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        place = {"triton": row.triton, "kernel": row.kernel, "head_dim": row.head_dim, "path": row.path}
+        entry = place | asdict(row.code) | {"missing": known(row), "dtypes": []}
+        # tuples are lists in JSON
+        entry = json.loads(json.dumps(entry))
+        same = next((other for other in kept if other | {"dtypes": []} == entry), None)
+        if same is None:
+            kept.append(same := entry)
+        same["dtypes"].append(row.dtype)
+    return kept
