@@ -46,7 +46,23 @@ class Known:
         )
 
 
-KNOWN: tuple[Known, ...] = ()
+HALF = ("bfloat16", "float16")
+KNOWN = (
+    Known(
+        "narrow",
+        "a tile of 32 rows has 1 KiB, 8 bytes for each of 128 threads",
+        kernels=("preprocess",),
+        head_dims=(16,),
+        dtypes=HALF,
+    ),
+    Known(
+        "narrow",
+        "a tile of 32 rows has 2 KiB, 8 bytes for each of 256 threads",
+        kernels=("dk_dv", "dq"),
+        head_dims=(16,),
+        dtypes=("float32",),
+    ),
+)
 
 
 def faults(row: Row) -> set[str]:
