@@ -6,7 +6,7 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,22 +174,13 @@ class Program:
             if 2 * count[head] >= max(count[other] for other in innermost):
                 yield self._describe(head, loops[head], product)
 
-    def _loops(self) -> dict[int, set[int]]:
-        """The natural loops by where they begin: all from which a jump back is reached without passing its target."""
-        above = nx.immediate_dominators(self.graph, 0)
-
-        def passed(index: int) -> Iterator[int]:
-            """The instructions that every way to one passes, and itself."""
-            while index is not None:
-                yield index
-                index = above[index] if index else None
-
+    def _loops(self, inside: Iterable[int] | None = None) -> dict[int, set[int]]:
+        """The loops by where they are entered: what is connected both ways, and inside it the same without the entrance."""
         loops: dict[int, set[int]] = {}
-        for index, head in self.graph.edges:
-            if head <= index and head in passed(index):
-                others = self.graph.subgraph(self.graph.nodes - {head})
-                body = {index} if index == head else {index} | nx.ancestors(others, index)
-                loops.setdefault(head, {head}).update(body)
+        for body in nx.strongly_connected_components(self.graph.subgraph(self.graph if inside is None else inside)):
+            if len(body) > 1 or self.graph.has_edge(*body, *body):
+                head = min(index for index in body if set(self.graph.predecessors(index)) - body)
+                loops |= {head: body} | self._loops(body - {head})
         return loops
 
     def _count(self, body: set[int], *names: str) -> int:
