@@ -88,7 +88,7 @@ def test_a_loop_of_few_products_is_not_a_main_loop():
     product = "        /*0000*/                   FFMA R1, R2, R3, R1 ;\n"
     back = "        /*0000*/               @P0 BRA `(.L_x_{}) ;\n"
     loops = [f".L_x_{name}:\n{product * count}{back.format(name)}" for name, count in enumerate((1, 3, 4))]
-    begin, end = ("        /*0000*/                   {} ;\n".format(name) for name in ("NOP", "EXIT"))
+    begin, end = (f"        /*0000*/                   {name} ;\n" for name in ("NOP", "EXIT"))
     found = Program(begin + "".join(loops) + end).main_loops("FFMA")
     assert [loop.products for loop in found] == [3, 4]
 

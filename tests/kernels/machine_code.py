@@ -175,7 +175,7 @@ class Program:
                 yield self._describe(head, loops[head], product)
 
     def _loops(self, inside: Iterable[int] | None = None) -> dict[int, set[int]]:
-        """The loops by where they are entered: what is connected both ways, and inside it the same without the entrance."""
+        """The loops by where they are entered: what is connected both ways, and then without its entrance."""
         loops: dict[int, set[int]] = {}
         for body in nx.strongly_connected_components(self.graph.subgraph(self.graph if inside is None else inside)):
             if len(body) > 1 or self.graph.has_edge(*body, *body):
