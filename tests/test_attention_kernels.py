@@ -2,92 +2,86 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
 import subprocess
 import sys
-from concurrent.futures import Future, ProcessPoolExecutor
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import pytest
-import torch
 
 pytest.importorskip("triton")
 
-from kernels.interpreter import run_interpreted
-
-from actckpt.ops.attention.config import HEAD_DIMS, launches
+from kernels import attention_builds as builds
+from kernels import floor, gate
+from kernels.interpreter import INSTALLED_AND_OLDEST, run_interpreted
 
 # one worker of pytest-xdist takes them all, as they share the compilers
 pytestmark = pytest.mark.xdist_group("attention_kernels")
 
-ARCHITECTURES = {80: (8, 0), 90: (9, 0), 100: (10, 0)}
-DTYPES = ("bfloat16", "float16", "float32")
-if os.environ.get("ACTCKPT_COMPILE") == "all":
-    # for time's sake not by default: its tiles are those of sm_80, or smaller
-    ARCHITECTURES[89] = (8, 9)
-MATRIX = list(product(ARCHITECTURES, HEAD_DIMS, DTYPES))
-
-
-def memory(architecture: int, head_dim: int) -> dict[str, dict[str, Any]]:
-    """What each kernel asks for, for every type, once it is compiled to machine code."""
-    from kernels.compile_kernels import Compilation
-
-    known: dict[str, Any] = {}
-    result: dict[str, dict[str, Any]] = {}
-    for dtype in DTYPES:
-        result[dtype] = {}
-        for call in launched(architecture, head_dim, dtype):
-            compilation = Compilation(call, architecture)
-            key = compilation.key()
-            if key not in known:
-                known[key] = compilation.build()
-            result[dtype][call.kernel.__name__] = known[key]
-    return result
-
-
-def launched(architecture: int, head_dim: int, dtype: str) -> list[Any]:
-    """The kernels of a step as a GPU of this architecture would launch them."""
-    from kernels.compile_kernels import recorded
-
-    from actckpt.ops.attention import kernels, launch
-
-    def view(heads: int) -> torch.Tensor:
-        return torch.empty(1, 48, heads, head_dim, dtype=getattr(torch, dtype), device="meta").transpose(1, 2)
-
-    q, k, lse = view(4), view(2), torch.empty(1, 4, 48, device="meta")
-    config = launches(ARCHITECTURES[architecture], q.dtype.itemsize, head_dim)
-    with recorded(kernels) as calls, patch.object(launch, "_launches", lambda _: config):
-        launch.forward(q, k, k, True, 1.0)
-        launch.backward(q, q, k, k, q, lse, True, 1.0)
-    return calls
+HOPPER = 90
+# with one Triton, unread and without packed documents, for time's sake; so is sm_89, whose tiles are at most sm_80's
+OTHERS = (80, 100, 89) if os.environ.get("ACTCKPT_COMPILE") == "all" else (80, 100)
+EACH_KERNEL = pytest.mark.parametrize("kernel", builds.KERNELS)
+EACH_HEAD_DIM = pytest.mark.parametrize("head_dim", builds.HEAD_DIMS)
 
 
 @pytest.fixture(scope="module")
 def compiled():
-    """What `memory` returns for every architecture and head dimension, on two cores."""
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        results: dict[tuple[int, int], Future] = {
-            pair: pool.submit(memory, *pair) for pair in product(ARCHITECTURES, HEAD_DIMS)
-        }
-        yield results
-        pool.shutdown(cancel_futures=True)
+    """All rows for an architecture and a Triton, the oldest or not."""
+    with builds.compilers() as pools:
+        runs = {(HOPPER, oldest): pool.submit(builds.rows, HOPPER) for oldest, pool in pools.items()}
+        for other in OTHERS:
+            runs[other, False] = pools[False].submit(builds.rows, other, paths=("descriptor", "pointer"), read=False)
+        yield lambda architecture, oldest=False: runs[architecture, oldest].result()
 
 
-def test_in_the_interpreter(compiled):
+@INSTALLED_AND_OLDEST
+def test_in_the_interpreter(compiled, oldest):
     # asking for `compiled` starts the compilers, which work while this waits
-    run_interpreted("interpreted_attention.py")
+    run_interpreted("interpreted_attention.py", oldest)
 
 
-@pytest.mark.parametrize("entry", MATRIX, ids=lambda entry: f"sm_{entry[0]}-D{entry[1]}-{entry[2]}")
-def test_compiles_within_memory(compiled, entry):
-    architecture, head_dim, dtype = entry
-    needed = compiled[architecture, head_dim].result()[dtype]
-    assert set(needed) == {"forward_kernel", "preprocess_kernel", "dk_dv_kernel", "dq_kernel"}
-    assert all(memory.fits(architecture) for memory in needed.values()), needed
+@INSTALLED_AND_OLDEST
+def test_every_kernel_is_compiled(compiled, oldest):
+    rows = compiled(HOPPER, oldest)
+    assert {row.triton for row in rows} == {floor.version("triton") if oldest else version("triton")}
+    found = [(row.kernel, row.head_dim, row.dtype, row.path) for row in rows]
+    wanted = {
+        (kernel, head_dim, dtype, path)
+        for kernel, head_dim, dtype, path in product(builds.KERNELS, builds.HEAD_DIMS, builds.DTYPES, builds.PATHS)
+        if path == "pointer" or (dtype != "float32" and (path == "packed" or kernel != "preprocess"))
+    }
+    assert len(found) == len(wanted)
+    assert set(found) == wanted
+
+
+@INSTALLED_AND_OLDEST
+@EACH_KERNEL
+@EACH_HEAD_DIM
+def test_machine_code(compiled, oldest, kernel, head_dim):
+    rows = [row for row in compiled(HOPPER, oldest) if (row.kernel, row.head_dim) == (kernel, head_dim)]
+    found = {(row.dtype, row.path): gate.faults(row) for row in rows}
+    known = {(row.dtype, row.path): set(gate.known(row)) for row in rows}
+    assert found == known
+
+
+def test_the_table_is_what_the_compilers_make(compiled):
+    table = gate.table([*compiled(HOPPER), *compiled(HOPPER, True)])
+    kept = json.loads(gate.TABLE.read_text(encoding="utf-8"))
+    assert table == kept, "run .venv/bin/python scripts/machine_code.py --write"
+
+
+@EACH_KERNEL
+@EACH_HEAD_DIM
+@pytest.mark.parametrize("architecture", [HOPPER, *OTHERS])
+def test_fits_into_memory(compiled, architecture, head_dim, kernel):
+    rows = [row for row in compiled(architecture) if (row.kernel, row.head_dim) == (kernel, head_dim)]
+    assert rows
+    for row in rows:
+        assert row.memory.fits(architecture), row
 
 
 def test_triton_waits_until_a_kernel_is_launched():

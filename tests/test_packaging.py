@@ -133,6 +133,15 @@ def test_pins_lie_in_the_ranges() -> None:
     assert pinned["torch"] == Version("2.13.0")
 
 
+def test_the_floor_is_what_the_ranges_begin_with() -> None:
+    lines = (ROOT / "floor.txt").read_text().splitlines()
+    floor = [Requirement(line) for line in lines if not line.startswith("#")]
+    python, elsewhere = {"python_version": "3.11"}, {"platform_system": "Linux"}
+    oldest = {each.name: str(each.specifier) for each in floor if each.marker.evaluate(python | elsewhere)}
+    begins = {each.name: str(each.specifier) for each in requirements() if each.name in oldest}
+    assert oldest == {name: begins[name].replace(">=", "==") for name in ("numpy", "triton")}
+
+
 def test_everything_installed_is_pinned() -> None:
     pinned, seen = pins(), set()
     todo = requirements()

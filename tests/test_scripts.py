@@ -106,8 +106,34 @@ def test_where_npm_fails_the_wheel_gives_the_bundle(tools: Path, tmp_path: Path)
     assert (tmp_path / "vendor/plotly.txt").read_text().startswith("full bundle: plotly.js v")
 
 
+FLOOR = 'source scripts/setup; VENV="$TARGET/venv"; FLOOR="$TARGET/floor"; ensure_floor'
+
+
+def test_the_oldest_versions_are_installed_once(tmp_path: Path) -> None:
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    # pip's arguments end with --target FOLDER --requirement FILE
+    installs = (
+        '[[ "$1" == --version ]] && { echo Python; exit; }; echo >>"$0.calls"; into="${@: -3:1}"; touch "$into/half"'
+    )
+    write_tool(python.parent, "python", f"{installs}; echo no wheel; exit 1")
+    failed = bash(FLOOR, os.environ["PATH"], TARGET=str(tmp_path))
+    assert failed.stderr == "setup: the oldest versions could not be installed: no wheel\n"
+    assert not (tmp_path / "floor").exists()
+
+    write_tool(python.parent, "python", f"{installs}; kill -KILL $PPID")
+    assert bash(FLOOR, os.environ["PATH"], TARGET=str(tmp_path)).returncode != 0
+    assert not (tmp_path / "floor").exists()
+
+    write_tool(python.parent, "python", f'{installs}; rm "$into/half"; touch "$into/whole"')
+    for _ in range(2):
+        assert bash(FLOOR, os.environ["PATH"], TARGET=str(tmp_path)).returncode == 0
+        assert sorted(path.name for path in (tmp_path / "floor").iterdir()) == ["floor.txt", "whole"]
+    assert len((tmp_path / "venv/bin/python.calls").read_text()) == 3
+
+
 def test_unknown_option() -> None:
-    assert refusal(bash("scripts/setup --fast", os.environ["PATH"])).endswith("the only one is --browser")
+    assert refusal(bash("scripts/setup --fast", os.environ["PATH"])).endswith("the only one is --tests")
     assert refusal(bash("scripts/serve --fast", os.environ["PATH"])).endswith("the only one is --port N")
 
 

@@ -1,24 +1,24 @@
-"""Compile kernels for a GPU that is not there, with exactly the arguments that their launchers pass."""
+"""Compile kernels for a GPU that is not there, with exactly what a launch on it would pass."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import ModuleType
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+from triton import knobs
 from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
+from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 # what a block may ask for: bytes, and columns of the tensor memory that sm_100 has
 SHARED_MEMORY = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 TENSOR_MEMORY = 512
-OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 
 
 class Memory(NamedTuple):
@@ -32,89 +32,85 @@ class Memory(NamedTuple):
         return self.shared <= SHARED_MEMORY[architecture] and self.tensor <= TENSOR_MEMORY
 
 
-@dataclass
-class Call:
-    """A launch that was recorded instead of run."""
+class Build(NamedTuple):
+    """A kernel as machine code, with what its block asks for and what ptxas says of it."""
 
-    kernel: JITFunction
-    arguments: dict[str, Any]
-    options: dict[str, Any]
-
-    def source(self) -> ASTSource:
-        """The kernel, specialised for its arguments as a launch would."""
-        signature: dict[str, Any] = {}
-        constants: dict[tuple[int, ...], Any] = {}
-        attributes: dict[tuple[int, ...], Any] = {}
-
-        def describe(value: Any, path: tuple[int, ...], constant: bool) -> Any:
-            if isinstance(value, tuple):
-                return tuple(describe(entry, (*path, index), constant) for index, entry in enumerate(value))
-            if constant or (isinstance(value, int) and value == 1 and len(path) == 2):
-                constants[path] = value
-                return "constexpr"
-            if isinstance(value, torch.Tensor):
-                attributes[path] = [["tt.divisibility", 16]]
-                return "*" + {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}[value.dtype]
-            if isinstance(value, float):
-                return "fp32"
-            if len(path) == 2 and value % 16 == 0:
-                attributes[path] = [["tt.divisibility", 16]]
-            return "i64" if value >= 2**31 else "i32"
-
-        for index, parameter in enumerate(self.kernel.params):
-            value = self.arguments[parameter.name]
-            signature[parameter.name] = describe(value, (index,), parameter.is_constexpr)
-        return ASTSource(self.kernel, signature, constants, attributes)
+    memory: Memory
+    cubin: bytes
+    report: str
 
 
 class Compilation:
-    """Triton's compilation of a call, past its cache. It begins with the kernel's own IR."""
+    """A kernel that a launch would have had compiled.
 
-    def __init__(self, call: Call, architecture: int):
-        source, target = call.source(), GPUTarget("cuda", architecture, 32)
+    Attributes:
+        kernel: Its name.
+        ir: What it is compiled from: target, options and its own IR, specialised for what the launch passes.
+    """
+
+    def __init__(self, kernel: JITFunction, source: ASTSource, options: Any, target: GPUTarget):
+        self.kernel = kernel.__name__
         backend = make_backend(target)
-        options = backend.parse_options(dict(call.options))
-        self.metadata, self.stages = {}, {}
+        self._metadata: dict[str, Any] = {}
+        self._stages: dict[str, Callable[..., Any]] = {}
         # a module lives no longer than its context
-        self.context = ir.context()
-        ir.load_dialects(self.context)
-        backend.load_dialects(self.context)
+        self._context = ir.context()
+        ir.load_dialects(self._context)
+        backend.load_dialects(self._context)
         generate, modules = backend.get_codegen_implementation(options), backend.get_module_map()
-        self.module = source.make_ir(target, options, generate, modules, self.context)
-        backend.add_stages(self.stages, options, source.language)
+        self._module = source.make_ir(target, options, generate, modules, self._context)
+        backend.add_stages(self._stages, options, source.language)
         self._run("ttir")
+        self.ir = f"{target} {options} {self._module}"
 
-    def key(self) -> str:
-        """The kernel's IR, in which the two 16-bit types are one: it is equal for kernels that differ in no more."""
-        return str(self.module).replace("bf16", "f16")
-
-    def build(self) -> Memory:
-        """Compile the kernel to machine code."""
-        self._run("ttgir", "llir", "ptx", "cubin")
-        return Memory(self.metadata["shared"], self.metadata["tmem_size"] or 0)
+    def build(self) -> Build:
+        """Compile the kernel to machine code, past Triton's cache."""
+        with redirect_stdout(io.StringIO()) as report, patch.object(knobs.nvidia, "dump_ptxas_log", True):
+            self._run("ttgir", "llir", "ptx", "cubin")
+        memory = Memory(self._metadata["shared"], self._metadata["tmem_size"] or 0)
+        return Build(memory, self._module, report.getvalue())
 
     def _run(self, *stages: str) -> None:
         for stage in stages:
-            self.module = self.stages[stage](self.module, self.metadata)
+            self._module = self._stages[stage](self._module, self._metadata)
 
 
-class _Recorder:
-    def __init__(self, kernel: JITFunction, calls: list[Call]):
-        self.kernel, self.calls = kernel, calls
+class _Driver(NamedTuple):
+    """What a launch asks the driver. A device's number is its architecture: Triton keeps what it knows by device."""
 
-    def __getitem__(self, grid: Any) -> Callable[..., None]:
-        def record(*args: Any, **kwargs: Any) -> None:
-            options = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
-            arguments = dict(zip(self.kernel.arg_names, args, strict=False)) | kwargs
-            self.calls.append(Call(self.kernel, arguments, options))
+    architecture: int
 
-        return record
+    def get_current_device(self) -> int:
+        return self.architecture
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.architecture, 32)
 
 
 @contextmanager
-def recorded(kernels: ModuleType) -> Iterator[list[Call]]:
-    """Record the launches of every kernel of a module instead of running them."""
-    calls: list[Call] = []
-    launched = [name for name in vars(kernels) if name.endswith("_kernel")]
-    with patch.multiple(kernels, **{name: _Recorder(getattr(kernels, name), calls) for name in launched}):
-        yield calls
+def recorded(architecture: int) -> Iterator[list[Compilation]]:
+    """Take each kernel that a launch would have Triton compile for a GPU of this architecture, and launch none."""
+    compilations: list[Compilation] = []
+
+    def record(
+        kernel: JITFunction,
+        key: Any,
+        signature: Any,
+        device: int,
+        constants: Any,
+        options: Any,
+        attributes: Any,
+        _: bool,
+    ) -> None:
+        source = ASTSource(kernel, signature, constants, attributes)
+        compilations.append(Compilation(kernel, source, options, driver.active.get_current_target()))
+
+    with (
+        patch.object(JITFunction, "_do_compile", record),
+        patch.object(driver, "_active", _Driver(architecture)),
+        patch.object(torch.cuda, "get_device_capability", lambda *_: divmod(architecture, 10)),
+    ):
+        yield compilations

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from kernels import floor
 
 HERE = Path(__file__).parent
+INSTALLED_AND_OLDEST = pytest.mark.parametrize("oldest", [False, True], ids=["installed", "oldest"])
 
 
-def run_interpreted(file: str) -> None:
-    """Fail with pytest's output if a test of `file`, a file beside this one, fails."""
-    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+def run_interpreted(file: str, oldest: bool) -> None:
+    """Fail with pytest's output if a test of `file`, a file beside this one, fails with that Triton."""
+    environment = floor.environment() if oldest else dict(os.environ)
+    environment |= {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTEST_ADDOPTS", None)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-W", "ignore::RuntimeWarning"]
     done = subprocess.run(
