@@ -71,7 +71,7 @@ CLEAN = MachineCode(
     spill_stores=0,
     warnings=(),
     product="HGMMA",
-    loops=(replace(LOOP, spill_loads=0, copies={"4": 2}),),
+    loops=(replace(LOOP, spill_loads=0, copies={"16": 2}),),
 )
 ROW = Row("3.0", 90, "dk_dv", 128, "bfloat16", "descriptor", None, CLEAN)
 
@@ -110,9 +110,8 @@ def test_clean_code_has_no_fault():
         ("no loop", replace(ROW, code=replace(CLEAN, loops=()))),
         ("spill", replace(ROW, code=with_loop(spill_loads=1))),
         ("spill", replace(ROW, code=with_loop(spill_stores=1))),
-        ("narrow", replace(ROW, code=with_loop(tensor_loads=0))),
-        ("narrow", replace(ROW, kernel="dq")),
-        ("rows", replace(ROW, code=with_loop(copies={"8": 16}))),
+        ("narrow", replace(ROW, code=with_loop(tensor_loads=0, copies={}))),
+        ("narrow", replace(ROW, code=with_loop(copies={"8": 1, "16": 2}))),
         ("stack", replace(ROW, code=replace(CLEAN, stack=24))),
     ],
 )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -76,8 +77,9 @@ def rows(
             continue
         for compilation in launched(architecture, head_dim, dtype, path):
             kernel = compilation.kernel.removesuffix("_kernel")
-            # what could arrive as descriptors may arrive as pointers
-            taken = "descriptor" if "tensordesc" in compilation.ir else path.replace("descriptor", "pointer")
+            # what could arrive as descriptors may arrive as pointers; rows of lse and delta are described on every path
+            described = re.search(r"tensordesc<(tensor<)?1x1x", compilation.ir)
+            taken = "descriptor" if described else path.replace("descriptor", "pointer")
             place = (kernel, head_dim, dtype, taken)
             if kernel in kernels and place not in found:
                 found[place] = Row(__version__, architecture, *place, *_built(compilation, __version__, read))

@@ -49,18 +49,13 @@ class Known:
 HALF = ("bfloat16", "float16")
 KNOWN = (
     Known(
-        "narrow",
-        "a tile of 32 rows has 1 KiB, 8 bytes for each of 128 threads",
-        kernels=("preprocess",),
-        head_dims=(16,),
+        "spill",
+        "one register is stored and read back in about 500 instructions; without it no tiles would be in flight",
+        kernels=("dk_dv",),
+        head_dims=(192, 256),
         dtypes=HALF,
-    ),
-    Known(
-        "narrow",
-        "a tile of 32 rows has 2 KiB, 8 bytes for each of 256 threads",
-        kernels=("dk_dv", "dq"),
-        head_dims=(16,),
-        dtypes=("float32",),
+        paths=("packed",),
+        triton="3.7",
     ),
 )
 
@@ -72,8 +67,7 @@ def faults(row: Row) -> set[str]:
     - "waits": there are as many waits as matrix products in a main loop.
     - "no HGMMA": matrices of a 16-bit type are multiplied by another instruction.
     - "spill": a main loop stores registers to memory, or reads them back.
-    - "narrow": a thread copies less than 16 bytes of a tile at once.
-    - "rows": dK/dV copies its tiles of lse and delta by more than one instruction each.
+    - "narrow": a thread copies less than 16 bytes to shared memory at once, or nothing loads the tiles by 16 bytes.
     - "stack": dK/dV keeps more than 16 bytes on the stack at D <= 128.
     - "no loop": the kernel should have a main loop, and none was found.
     """
@@ -91,11 +85,9 @@ def faults(row: Row) -> set[str]:
             found.add("waits")
         if loop.spill_loads or loop.spill_stores:
             found.add("spill")
-        narrow = sum(n for width, n in loop.copies.items() if int(width) < 16)
-        if not (loop.tensor_loads or "16" in loop.copies or "16" in loop.loads) or (narrow and row.kernel != "dk_dv"):
+        wide = loop.tensor_loads or "16" in loop.copies or "16" in loop.loads
+        if not wide or any(int(width) < 16 for width in loop.copies):
             found.add("narrow")
-        elif narrow > 2:
-            found.add("rows")
     return found
 
 

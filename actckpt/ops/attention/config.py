@@ -63,7 +63,7 @@ _HALF: dict[str, dict[int, Launches]] = {
     # pointers and their masks take registers: narrower tiles, and at D = 256 none in flight but for dK/dV; a thread
     # copies 16 bytes at a time, so few warps or many rows share a tile of rows of 32 bytes
     "sm_90 pointers": {
-        16: Launches(Launch(128, 128, 8, 3), Launch(64, 128, 4, 3), Launch(128, 128, 8, 3)),
+        16: Launches(Launch(128, 128, 8, 3), Launch(64, 64, 4, 3), Launch(128, 128, 8, 3)),
         64: Launches(Launch(128, 128, 8, 3), Launch(64, 128, 8, 3), Launch(128, 64, 8, 3)),
         128: Launches(Launch(128, 64, 8, 3), Launch(32, 128, 8, 2), Launch(128, 64, 8, 3)),
         256: Launches(Launch(128, 32, 8, 1), Launch(32, 64, 8, 2), Launch(128, 32, 8, 1)),
@@ -78,6 +78,7 @@ _HALF: dict[str, dict[int, Launches]] = {
 
 # For float32, on every architecture: exact products run on the ordinary cores, fully unrolled, so tiles stay small
 _SINGLE: dict[int, Launches] = {
+    16: Launches(Launch(32, 32, 4, 2), Launch(32, 32, 4, 1), Launch(32, 32, 4, 1)),
     64: Launches(Launch(32, 32, 4, 2), Launch(32, 32, 8, 1), Launch(32, 32, 8, 1)),
     128: Launches(Launch(32, 32, 8, 1), Launch(16, 64, 8, 1), Launch(32, 32, 8, 1)),
     256: Launches(Launch(16, 32, 8, 1), Launch(16, 16, 8, 1), Launch(16, 16, 8, 1)),
