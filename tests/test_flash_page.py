@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = ("flash", "flash_numbers", "pictures.hierarchy", "pictures.row", "pictures.softmax", "pictures.tiles")
 MODEL = "llama-3.1-8b"
 A100 = ACCELERATORS["a100-80gb"]
-TILES = Tiles(forward=128, dk_dv=64, dq=128)
+TILES = Tiles(forward=128, dk_dv=64, dq=64)
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,13 @@ def test_every_mask_by_pointers(mask, monkeypatch):
     check_error(flash_attention, inputs, do, impl="triton", **options)
 
 
+@pytest.mark.parametrize("window", [(48, None), (49, None), (None, 38), (None, 39)], ids=str)
+def test_a_window_that_just_hides_a_key(window):
+    # 50 keys and 40 queries: the second of each pair hides nothing
+    *inputs, do = random_inputs(40, 50, 1, 1, dtype=torch.float16, batch=1)
+    check_error(flash_attention, inputs, do, window=window, impl="triton")
+
+
 def test_many_documents():
     # of every length around a tile's, some of them empty
     lengths = (0, 1, 31, 32, 33, 0, 0, 5, 64, 15, 16, 17, 0)
