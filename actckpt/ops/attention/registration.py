@@ -85,7 +85,7 @@ def _backward_flops(
 
 
 def _implementation(impl: str, q: Tensor) -> ModuleType:
-    """The module whose `forward` and `backward` run. An explicit `impl` was checked by the public function."""
+    """The module whose `forward` and `backward` run. An explicit `impl` was checked before."""
     if runs_triton(impl, q) and (impl == "triton" or q.shape[-1] in HEAD_DIMS):
         # triton is imported where it is needed
         from actckpt.ops.attention import launch
