@@ -20,6 +20,7 @@ WITHOUT_NUMBERS = (
     "labs/flash-attention",
     "labs/tiny-llama",
     "evidence/tests",
+    "evidence/machine-code",
     "evidence/on-a-gpu",
     "reference/api",
     "reference/glossary",
