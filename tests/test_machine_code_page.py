@@ -94,3 +94,14 @@ def test_what_is_not_overlapped_follows_from_the_launch_table(page, monkeypatch:
     assert page.not_overlapped().endswith("the last one: dQ by pointers at D = 96.")
     monkeypatch.setattr(page, "HEAD_DIMS", (64,))
     assert page.not_overlapped().startswith("Every kernel")
+
+
+def test_known_faults_are_named_with_their_reason(page) -> None:
+    page.TABLE.write_text(json.dumps([ROW | {"missing": {}}]))
+    assert page.exceptions() == "No fault is let pass."
+    row = ROW | {"head_dim": 256, "path": "packed", "missing": {"spill": "one register too few"}}
+    page.TABLE.write_text(json.dumps([ROW | {"missing": {}}, row, row | {"triton": "9.2"}]))
+    said = page.exceptions()
+    assert said.count("D = 256") == 2
+    assert "D = 128" not in said
+    assert said.endswith("spill: one register too few.")

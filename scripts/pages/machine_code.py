@@ -53,6 +53,18 @@ def not_overlapped() -> str:
     )
 
 
+def exceptions() -> str:
+    """The faults that are known, each with the kernels that have it and the reason."""
+    found: dict[str, list[str]] = {}
+    for row in _rows():
+        for fault, reason in row["missing"].items():
+            place = f"{KERNELS[row['kernel']]} by {PATHS[row['path']]} at D = {row['head_dim']}, Triton {row['triton']}"
+            found.setdefault(f"{fault}: {reason}", []).append(place)
+    if not found:
+        return "No fault is let pass."
+    return "\n".join(f"- {'; '.join(places)}. The fault that is let pass is {said}." for said, places in found.items())
+
+
 def tables() -> str:
     """A table for each kernel: a row for each head dimension, types and path; two numbers where two Tritons differ."""
     rows = _rows()
