@@ -36,6 +36,7 @@ ROW = {
     "stack": 8,
     "product": "HGMMA",
     "loops": [LOOP],
+    "missing": {},
     "dtypes": ["bfloat16", "float16"],
 }
 
@@ -83,7 +84,7 @@ def test_two_compilers_stand_side_by_side(page) -> None:
     assert said.index(" 64 ") < said.index(" 128 ")
 
 
-def test_what_is_not_overlapped_follows_from_the_launch_table(page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_follows_from_the_table_and_from_the_launches(page, monkeypatch: pytest.MonkeyPatch) -> None:
     from actckpt.ops.attention.config import Launch, Launches
 
     def launches(capability, itemsize, head_dim, descriptors):
@@ -91,17 +92,12 @@ def test_what_is_not_overlapped_follows_from_the_launch_table(page, monkeypatch:
         return Launches(Launch(1, 1, 1, 2), Launch(1, 1, 1, 2), Launch(1, 1, 1, stages))
 
     monkeypatch.setattr(page, "launches", launches)
-    assert page.not_overlapped().endswith("the last one: dQ by pointers at D = 96.")
+    rows = [ROW | {"head_dim": head_dim, "missing": {"spill": "it is full"}} for head_dim in (64, 80)]
+    page.TABLE.write_text(json.dumps([ROW, *rows]))
+    spilled, overlap = page.missing().splitlines()
+    each = "dK and dV by descriptors, D = {}, Triton 9.1".format
+    assert spilled == f"- **spill**: it is full ({each(64)}; {each(80)})."
+    assert overlap.endswith("types dQ by pointers, D = 96.")
     monkeypatch.setattr(page, "HEAD_DIMS", (64,))
-    assert page.not_overlapped().startswith("Every kernel")
-
-
-def test_known_faults_are_named_with_their_reason(page) -> None:
-    page.TABLE.write_text(json.dumps([ROW | {"missing": {}}]))
-    assert page.exceptions() == "No fault is let pass."
-    row = ROW | {"head_dim": 256, "path": "packed", "missing": {"spill": "one register too few"}}
-    page.TABLE.write_text(json.dumps([ROW | {"missing": {}}, row, row | {"triton": "9.2"}]))
-    said = page.exceptions()
-    assert said.count("D = 256") == 2
-    assert "D = 128" not in said
-    assert said.endswith("spill: one register too few.")
+    page.TABLE.write_text(json.dumps([ROW]))
+    assert page.missing() == "- **overlap**: every kernel of 16-bit types loads the next tiles while it computes."

@@ -36,33 +36,15 @@ def verdict() -> str:
     )
 
 
-def not_overlapped() -> str:
-    """Which kernels of 16-bit types load a tile only when they are done with the last one."""
-    found = []
-    for path, descriptors in (("descriptor", True), ("pointer", False)):
-        for kernel in ("forward", "dk_dv", "dq"):
-            tables = {head_dim: launches((9, 0), 2, head_dim, descriptors) for head_dim in HEAD_DIMS}
-            alone = [str(head_dim) for head_dim, table in tables.items() if getattr(table, kernel).num_stages == 1]
-            if alone:
-                found.append(f"{KERNELS[kernel]} by {PATHS[path]} at D = {', '.join(alone)}")
-    if not found:
-        return "Every kernel of 16-bit types loads the next tiles while it computes."
-    return (
-        "The registers and the shared memory of sm_90 do not hold everything. What gives way is the overlap: these "
-        f"kernels of 16-bit types load a tile when they are done with the last one: {'; '.join(found)}."
-    )
-
-
-def exceptions() -> str:
-    """The faults that are known, each with the kernels that have it and the reason."""
-    found: dict[str, list[str]] = {}
+def missing() -> str:
+    """What the kernels lack, as a list: their known faults, and where no tile is loaded ahead."""
+    found: dict[tuple[str, str], list[str]] = {}
     for row in _rows():
         for fault, reason in row["missing"].items():
-            place = f"{KERNELS[row['kernel']]} by {PATHS[row['path']]} at D = {row['head_dim']}, Triton {row['triton']}"
-            found.setdefault(f"{fault}: {reason}", []).append(place)
-    if not found:
-        return "No fault is let pass."
-    return "\n".join(f"- {'; '.join(places)}. The fault that is let pass is {said}." for said, places in found.items())
+            where = f"{KERNELS[row['kernel']]} by {PATHS[row['path']]}, D = {row['head_dim']}, Triton {row['triton']}"
+            found.setdefault((fault, reason), []).append(where)
+    lines = [f"- **{fault}**: {reason} ({'; '.join(where)})." for (fault, reason), where in found.items()]
+    return "\n".join([*lines, f"- **overlap**: {_not_overlapped()}"])
 
 
 def tables() -> str:
@@ -72,6 +54,22 @@ def tables() -> str:
     return "".join(
         text.table(f"{label}, sm_90a, Triton {' / '.join(versions)}", HEAD, "".join(_lines(kernel, versions, rows)))
         for kernel, label in KERNELS.items()
+    )
+
+
+def _not_overlapped() -> str:
+    found = []
+    for path, descriptors in (("descriptor", True), ("pointer", False)):
+        for kernel in ("forward", "dk_dv", "dq"):
+            tables = {head_dim: launches((9, 0), 2, head_dim, descriptors) for head_dim in HEAD_DIMS}
+            alone = [str(head_dim) for head_dim, table in tables.items() if getattr(table, kernel).num_stages == 1]
+            if alone:
+                found.append(f"{KERNELS[kernel]} by {PATHS[path]}, D = {', '.join(alone)}")
+    if not found:
+        return "every kernel of 16-bit types loads the next tiles while it computes."
+    return (
+        "where registers and shared memory hold no second tile, one is loaded when the last is done with, in 16-bit "
+        f"types {'; '.join(found)}."
     )
 
 
