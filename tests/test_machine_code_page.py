@@ -79,8 +79,8 @@ def test_two_compilers_stand_side_by_side(page) -> None:
     page.TABLE.write_text(json.dumps([ROW, alone, other]))
     said = words(page.tables())
     assert "dK and dV, sm_90a, Triton 9.1 / 9.0" in said
-    assert "128 bfloat16, float16 descriptors 255 / 254 8 24 HGMMA 2 32 399 523 4 TMA / 8 × 16 B 0" in said
-    assert "64 bfloat16, float16 pointers, packed 255 / – 8 / – 24 HGMMA / –" in said
+    assert "128 bf16, fp16 descriptors 255 / 254 8 24 HGMMA 2 32 399 523 4 TMA / 8 × 16 B 0" in said
+    assert "64 bf16, fp16 pointers, packed 255 / – 8 / – 24 HGMMA / –" in said
     assert said.index(" 64 ") < said.index(" 128 ")
 
 

@@ -12,9 +12,12 @@ from pages import text
 
 TABLE = Path(__file__).parents[2] / "docs/data/machine-code.json"
 KERNELS = {"forward": "forward", "dk_dv": "dK and dV", "dq": "dQ", "preprocess": "preprocess"}
+TYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 PATHS = {"descriptor": "descriptors", "pointer": "pointers", "packed": "pointers, packed"}
+# what a thread can copy with one instruction
+WIDE_BYTES = 16
 HEAD = (
-    "D", "types", "tiles by", "registers", "stack, bytes", "products", "waits", "exp2", "instructions", "with branches",
+    "D", "types", "tiles by", "registers", "stack", "products", "waits", "exp2", "instructions", "with branches",
     "loads", "spills",
 )  # fmt: skip
 
@@ -27,12 +30,12 @@ def verdict() -> str:
     rows = _rows()
     waiting = _count(rows, lambda row, loop: row["product"] == "HGMMA" and loop["waits"] >= loop["products"])
     spilled = _count(rows, lambda row, loop: loop["spill_loads"] + loop["spill_stores"] > 0)
-    narrow = _count(rows, lambda row, loop: any(int(width) < 16 for width in loop["copies"]))
+    narrow = _count(rows, lambda row, loop: any(int(width) < WIDE_BYTES for width in loop["copies"]))
     compiled = sum(len(row["dtypes"]) for row in rows)
     return (
         f"Triton {' and '.join(_versions(rows))} compiled {text.mark(str(compiled))} kernels for sm_90a. The main loop "
         f"waits for every single matrix product in {text.mark(waiting)} of them, moves registers to memory and back in "
-        f"{text.mark(spilled)}, and copies less than {text.mark('16 bytes')} at once in {text.mark(narrow)}."
+        f"{text.mark(spilled)}, and copies less than {text.mark(f'{WIDE_BYTES} bytes')} at once in {text.mark(narrow)}."
     )
 
 
@@ -91,7 +94,7 @@ def _lines(kernel: str, versions: list[str], rows: Iterable[Row]) -> Iterable[st
     groups: dict[tuple[int, str, str], dict[str, Row]] = {}
     for row in rows:
         if row["kernel"] == kernel:
-            place = (row["head_dim"], ", ".join(row["dtypes"]), PATHS[row["path"]])
+            place = (row["head_dim"], ", ".join(TYPES[dtype] for dtype in row["dtypes"]), PATHS[row["path"]])
             groups.setdefault(place, {})[row["triton"]] = row
     for place, by_version in sorted(groups.items(), key=lambda group: group[0][0]):
         columns = zip(*(_cells(by_version.get(version)) for version in versions), strict=True)
