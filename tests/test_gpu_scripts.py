@@ -356,7 +356,7 @@ def note(*args, **options):
     return kernel
 triton.runtime.jit.JITFunction.warmup = note
 compile_attention(16, "float16", (True,), (9, 0))
-compile_plain("forward", 16, (9, 0))
+compile_plain("backward", 16, (9, 0))
 before = set(compiled)
 q, k, v, do = (x.detach() for x in random_inputs("cpu", 3, (6, 3), (128, 384), 16, torch.float16))
 with without_gpu((9, 0)), noted() as calls:
@@ -369,10 +369,11 @@ with without_gpu((9, 0)):
     kernel = plain_flash.forward_kernel
     options = dict(kernel.configs[0].all_kwargs(), CAUSAL=True, HEAD_DIM=16)
     note(kernel.fn, x, x, x, x, row, 1024, 0.3, grid=(1,), **options)
+    note(plain_flash.delta_kernel, x, x, row, grid=(1,), HEAD_DIM=16, BLOCK_M=plain_flash.DELTA_ROWS)
 print(len(calls), len(before), len(compiled - before))
 """
     done = run("-c", code)
-    assert done.stdout == "4 9 0\n", done.stdout + done.stderr
+    assert done.stdout == "4 18 0\n", done.stdout + done.stderr
 
 
 def test_wrong_numbers_are_not_timed(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:

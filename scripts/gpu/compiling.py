@@ -40,6 +40,9 @@ def compile_plain(direction: str, head_dim: int, capability: Capability) -> None
     }
     kernels = list(arguments) if direction == "backward" else [plain_flash.forward_kernel]
     with without_gpu(capability):
+        if direction == "backward":
+            rows = plain_flash.DELTA_ROWS
+            plain_flash.delta_kernel.warmup(x, x, row, grid=(1,), HEAD_DIM=head_dim, BLOCK_M=rows)
         for kernel in kernels:
             for config in kernel.configs:
                 kernel.fn.warmup(*arguments[kernel], grid=(1,), CAUSAL=True, HEAD_DIM=head_dim, **config.all_kwargs())

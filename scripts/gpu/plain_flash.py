@@ -20,6 +20,8 @@ from torch import Tensor
 # BLOCK_M, BLOCK_N, warps, stages
 FORWARD_TILES = ((128, 64, 8, 3), (128, 64, 4, 3), (128, 128, 8, 2), (128, 128, 8, 3), (64, 64, 4, 3))
 BACKWARD_TILES = ((64, 64, 4, 2), (64, 64, 8, 3), (64, 128, 8, 2), (128, 64, 8, 2))
+# rows of a program of delta_kernel
+DELTA_ROWS = 32
 
 
 def _configs(tiles: tuple[tuple[int, int, int, int], ...]) -> list[triton.Config]:
@@ -77,6 +79,15 @@ def _attend(
         acc = tl.dot(p.to(v_tile.dtype), v_tile, acc * rescale[:, None])
         row_max = new_max
     return acc, row_max, row_sum
+
+
+@triton.jit
+def delta_kernel(o, do, delta, HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr):
+    """The sum of do * o over each of BLOCK_M rows."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK_M
+    o_tile = tl.load(_tile(o, start, HEAD_DIM, BLOCK_M)).to(tl.float32)
+    do_tile = tl.load(_tile(do, start, HEAD_DIM, BLOCK_M)).to(tl.float32)
+    tl.store(delta + start + tl.arange(0, BLOCK_M), tl.sum(o_tile * do_tile, 1))
 
 
 @triton.autotune(_configs(BACKWARD_TILES), key=["s", "HEAD_DIM", "CAUSAL"])
@@ -204,7 +215,8 @@ class _Attention(torch.autograd.Function):
         q, k, v, o, lse = ctx.saved_tensors
         batch, heads, length, head_dim = q.shape
         do = do.contiguous()
-        delta = (do.float() * o.float()).sum(-1)
+        delta = torch.empty_like(lse)
+        delta_kernel[(delta.numel() // DELTA_ROWS,)](o, do, delta, HEAD_DIM=head_dim, BLOCK_M=DELTA_ROWS)
         dq, dk, dv = (torch.empty_like(x) for x in (q, k, v))
         scale = head_dim**-0.5
         sizes = (length, scale, scale * math.log2(math.e))

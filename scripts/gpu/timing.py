@@ -28,8 +28,9 @@ def _seconds_once(function: Callable[[], Any], device: str) -> float:
         function()
         return time.perf_counter() - start
     before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    # busy for about a millisecond, while what is timed is queued: a short kernel takes less time than its launch
-    torch.cuda._sleep(2_000_000)
+    # busy for some milliseconds, while what is timed is queued: a short kernel takes less time than its launch, and a
+    # backward pass through autograd has many
+    torch.cuda._sleep(5_000_000)
     before.record()
     function()
     after.record()
