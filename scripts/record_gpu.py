@@ -55,6 +55,7 @@ def entries(capability: tuple[int, int]) -> Iterator[Entry]:
         yield speed(direction, name, head_dim, capability, "cuda", SHAPES, 30)
     in_order = sorted(HEAD_DIMS, key=lambda head_dim: head_dim not in (128, 64))
     yield from (correctness(head_dim, "bfloat16", capability, "cuda", CASES) for head_dim in in_order)
+    yield from (masks(head_dim, "bfloat16", "cuda", 1021) for head_dim in in_order)
     for policy in POLICIES:
         yield Entry(f"policy/{policy}", Job("gpu.blocks:policy_steps", ("cuda", policy, STEPS, 10), 90))
     for dtype, head_dim in product(("float16", "float32"), in_order):
@@ -69,6 +70,7 @@ def rehearsal() -> Iterator[Entry]:
         if name != "cudnn" and (direction, name) != ("backward", "flex"):
             yield speed(direction, name, 16, capability, "cpu", ((1, 2, 1, 128),), 2)
     yield correctness(16, "float16", capability, "cpu", ((1, 2, 1, 5, 9), (1, 2, 1, 33, 20)))
+    yield masks(16, "float16", "cpu", 49)
     yield Entry("policy/full", Job("gpu.blocks:policy_steps", ("cpu", "full", (64,), 2)))
 
 
@@ -100,6 +102,13 @@ def correctness(
         f"correctness/D{head_dim}/{dtype}",
         Job("gpu.correctness:correctness", (device, head_dim, dtype, cases)),
         Job("gpu.compiling:compile_attention", (head_dim, dtype, (True, False), capability), 120),
+    )
+
+
+def masks(head_dim: int, dtype: str, device: str, length: int) -> Entry:
+    """Whether it is right with windows, a softcap and packed documents."""
+    return Entry(
+        f"correctness/D{head_dim}/{dtype}/masks", Job("gpu.correctness:masks", (device, head_dim, dtype, length))
     )
 
 

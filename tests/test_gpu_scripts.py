@@ -23,6 +23,7 @@ triton = pytest.importorskip("triton")
 
 ROOT = Path(__file__).parents[1]
 REHEARSAL = "tests/kernels/gpu_rehearsal.py"
+CORRECTNESS = ("correctness/D16/float16", "correctness/D16/float16/masks")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ENVIRONMENT.pop("PYTHONPATH", None)
 
@@ -89,11 +90,12 @@ def test_a_recording_is_whole_after_two_kills_a_crash_and_a_hang(tmp_path: Path)
         "device",
         *(f"forward/D16/{name}" for name in ("actckpt", "flash", "plain", "flex")),
         *(f"backward/D16/{name}" for name in ("actckpt", "flash", "plain")),
-        "correctness/D16/float16",
+        *CORRECTNESS,
         "policy/full",
     ]
-    assert entries["correctness/D16/float16"]["result"]["right"]
-    assert entries["correctness/D16/float16"]["result"]["repeats_equal"]
+    for name in CORRECTNESS:
+        assert entries[name]["result"]["right"]
+        assert entries[name]["result"]["repeats_equal"]
     assert "hang                         FAILED: took longer than 1 s" in said
     about = json.loads((tmp_path / "recording.json").read_text())
     assert about["device"] == "cpu"
@@ -285,7 +287,7 @@ for file in map(Path, sys.argv[1:]):
     file.write_text(source)
 print(json.dumps(found))
 """
-OURS = {"forward/D16/actckpt", "backward/D16/actckpt", "correctness/D16/float16", "policy/full", "tuned"}
+OURS = {"forward/D16/actckpt", "backward/D16/actckpt", *CORRECTNESS, "policy/full", "tuned"}
 TIMED = {f"{direction}/D16/{name}" for direction in ("forward", "backward") for name in ("actckpt", "flash", "plain")}
 CHANGES = {
     "actckpt/ops/attention/kernels.py": OURS,
@@ -305,7 +307,7 @@ def test_a_changed_source_makes_what_runs_it_be_measured_again_and_nothing_else(
     command = [sys.executable, "-c", KEYS, *CHANGES]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     before, *after = json.loads(done.stdout)
-    assert len(before) == 11
+    assert len(before) == 12
     for (file, expected), keys in zip(CHANGES.items(), after, strict=True):
         assert {name for name in before if keys[name] != before[name]} == expected, file
 
