@@ -122,10 +122,13 @@ def launched(architecture: int, head_dim: int, dtype: str, path: str) -> list[Co
 
 
 def _built(compilation: Compilation, triton: str, read: bool) -> tuple[Memory, MachineCode | None]:
-    """What a block of a kernel asks for, and its machine code: built once where two types differ in no more."""
+    """What a block of a kernel asks for, and its machine code."""
     from kernels import compile_kernels, machine_code
 
-    digest = hashlib.sha256(f"{triton} {read} {compilation.ir.replace('bf16', 'f16')}".encode())
+    # matrices of the two 16-bit types meet the same instructions but for a name: they are built once, for time's sake.
+    # What preprocess does, making float32 of them, takes other instructions for each
+    alike = compilation.ir if compilation.kernel == "preprocess_kernel" else compilation.ir.replace("bf16", "f16")
+    digest = hashlib.sha256(f"{triton} {read} {alike}".encode())
     for module in (compile_kernels, machine_code):
         digest.update(Path(module.__file__).read_bytes())
     kept = CACHE / f"{digest.hexdigest()}.json"
