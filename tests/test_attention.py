@@ -309,9 +309,13 @@ def test_selective_checkpointing_runs_the_forward_once(mask):
         ({"impl": "tritn"}, "did you mean 'triton'"),
         ({x: torch.zeros(2, 2, 40, 24, device="meta") for x in "qkv"} | {"impl": "triton"}, "head dimension is 24"),
         ({"scale": 0.0}, "scale is 0.0"),
+        ({"scale": 1e-46}, "scale is 1e-46: it must be a number above 0, from"),
+        ({"scale": 1e39}, r"scale is 1e\+39"),
         ({"scale": torch.ones(2)}, "scale is a Tensor"),
         ({"scale": True}, "scale is True"),
         ({"softcap": -1}, "softcap is -1"),
+        ({"softcap": 1e-46}, "softcap is 1e-46: it must be a number above 0, from"),
+        ({"softcap": 1e39}, r"softcap is 1e\+39"),
         ({"softcap": math.nan}, "softcap is nan"),
         ({"causal": 1}, "causal is 1"),
         ({"impl": None}, "impl is None"),
@@ -345,6 +349,7 @@ def test_bad_input_is_one_clear_error(change, message):
         ({"cu_seqlens": offsets(*[3] * 11), "cu_seqlens_k": offsets(*[3] * 11)}, "0, 3, 6, 9, …, 27, 30, 33"),
         ({"cu_seqlens": offsets(33).to("meta"), "cu_seqlens_k": offsets(40)}, "cu_seqlens is on meta"),
         ({"cu_seqlens": torch.zeros(0, dtype=torch.int32)}, "must be"),
+        ({"cu_seqlens": offsets(33).to_sparse()}, "cu_seqlens is laid out as torch.sparse_coo"),
     ],
 )
 def test_bad_offsets_are_one_clear_error(change, message):

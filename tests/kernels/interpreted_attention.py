@@ -124,6 +124,19 @@ def test_many_documents():
     check_error(flash_attention, inputs, do, causal=True, cu_seqlens=offsets(*lengths), impl="triton")
 
 
+def test_offsets_of_any_stride():
+    *inputs, do = random_inputs(81, 81, 2, 1, dtype=torch.float32, batch=1)
+    apart = torch.full((5, 2), -1, dtype=torch.int32)
+    apart[:, 0] = offsets(33, 1, 0, 47)
+    check_error(flash_attention, inputs, do, cu_seqlens=apart[:, 0], impl="triton")
+
+
+@pytest.mark.parametrize("softcap", [2.0**-60, 1e5, 2.0**60])
+def test_any_softcap(softcap):
+    *inputs, do = random_inputs(40, 50, 1, 1, dtype=torch.float16, batch=1)
+    check_error(flash_attention, inputs, do, softcap=softcap, impl="triton")
+
+
 def test_what_is_not_a_number_stays_in_its_document():
     q, k, v, do = (x.detach().clone() for x in random_inputs(81, 81, 2, 1, dtype=torch.float16, batch=1))
     for x in (q, k, v, do):

@@ -85,12 +85,12 @@ def flash_attention(
         window: (left, right): query i sees keys from `i + S_k - S_q - left` to `i + S_k - S_q + right` alone, None for
             no bound on that side; together with `causal`, right is 0. Mistral's sliding window of W keys is
             `causal=True, window=(W - 1, None)`.
-        softcap: c, more than 0: the scores become `c * tanh(scale * q kᵀ / c)`, as Gemma 2 has them.
+        softcap: c, from 2**-60 to 2**60: the scores become `c * tanh(scale * q kᵀ / c)`, as Gemma 2 has them.
         cu_seqlens: [N + 1] int32, from 0 to S_q, not falling: N documents are packed along the sequence, of which the
             d-th is queries and keys `cu_seqlens[d]` to `cu_seqlens[d + 1] - 1`, and sees nothing of another. B is 1.
             Beside meta tensors they may be real, and have to be where FLOPs are counted.
         cu_seqlens_k: The same for the keys, from 0 to S_k, where their lengths differ from the queries'.
-        scale: What q kᵀ is multiplied by, more than 0; 1 / sqrt(D) by default.
+        scale: What q kᵀ is multiplied by, from 2**-60 to 2**60; 1 / sqrt(D) by default.
         impl: "triton", "reference", or "auto": Triton for float16, bfloat16 and float32 on a GPU with D one of 16, 32,
             64, 80, 96, 128, 192, 256; the reference for all else. An explicit request never falls back.
         return_lse: Whether to return lse too.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -13,6 +12,9 @@ from actckpt.ops.attention.config import HEAD_DIMS
 from actckpt.ops.attention.options import has_values
 from actckpt.ops.checks import check_like, check_tensors
 from actckpt.ops.implementation import check_impl, wide_dtype
+
+# scale and softcap, and the quotient of the two, stay normal numbers of float32
+_LARGEST = 2.0**60
 
 
 def check_forward(
@@ -40,10 +42,10 @@ def check_forward(
             f"the head dimension is {q.shape[-1]}: with impl='triton' it must be one of "
             f"{', '.join(map(str, HEAD_DIMS))}; impl='reference' takes any"
         )
-    if not 0 < scale < math.inf:
-        raise InputError(f"scale is {scale}: it must be a number above 0")
-    if not 0 <= softcap < math.inf:
-        raise InputError(f"softcap is {softcap}: it must be a number above 0, or 0 for no cap")
+    if not 1 / _LARGEST <= scale <= _LARGEST:
+        raise InputError(f"scale is {scale}: it must be a number above 0, from 2**-60 to 2**60")
+    if softcap != 0 and not 1 / _LARGEST <= softcap <= _LARGEST:
+        raise InputError(f"softcap is {softcap}: it must be a number above 0, from 2**-60 to 2**60, or 0 for no cap")
     for side, width in (("left", window_left), ("right", window_right)):
         if width is not None and width < 0:
             raise InputError(
@@ -103,6 +105,8 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
 def _check_offsets(name: str, offsets: Tensor | None, size: str, packed: Tensor) -> None:
     if offsets is None:
         return
+    if offsets.layout != torch.strided:
+        raise InputError(f"{name} is laid out as {offsets.layout}: it must be a dense tensor, torch.strided")
     if offsets.dtype != torch.int32 or offsets.dim() != 1 or len(offsets) < 2:
         raise InputError(
             f"{name} is {list(offsets.shape)} {offsets.dtype}: it must be [N + 1] torch.int32 for N documents"

@@ -41,7 +41,7 @@ def forward_kernel(
     q, k, v, o, lse, cu_q, cu_k,
     stride_q, stride_k, stride_v, stride_o,
     n_heads, n_kv_heads, s_q, s_k, n_documents, scale_log2, cap_scale, left, right,
-    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
+    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PRECISE: tl.constexpr, PACKED: tl.constexpr,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The output and lse of one tile of queries."""
@@ -65,7 +65,7 @@ def forward_kernel(
         # [BLOCK_M, BLOCK_N]
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
         if SOFTCAP:
-            s = _tanh(s * cap_scale, q_tile.dtype == tl.float32)
+            s = _tanh(s * cap_scale, PRECISE)
         if (start_n < full_start) | (start_n >= full_end):
             queries = start_m + tl.arange(0, BLOCK_M)[:, None]
             keys = start_n + tl.arange(0, BLOCK_N)[None, :]
@@ -122,7 +122,7 @@ def dk_dv_kernel(
     q, k, v, do, rows_lse, rows_delta, dk, dv, cu_q, cu_k,
     stride_q, stride_k, stride_v, stride_do, stride_dk, stride_dv,
     n_heads, n_kv_heads, s_q, s_k, n_documents, padded_rows, scale, scale_log2, cap_scale, left, right,
-    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
+    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PRECISE: tl.constexpr, PACKED: tl.constexpr,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The gradients of one tile of keys and values, summed over the query heads that share the key/value head."""
@@ -153,7 +153,7 @@ def dk_dv_kernel(
             # [BLOCK_N, BLOCK_M]: keys are the rows, so that p and ds are ready for the products with do and q
             s = tl.dot(k_tile, tl.trans(q_tile), input_precision="ieee")
             if SOFTCAP:
-                s = _tanh(s * cap_scale, q_tile.dtype == tl.float32)
+                s = _tanh(s * cap_scale, PRECISE)
             p = tl.exp2(s * scale_log2 - lse_log2[None, :])
             if (start_m < full_start) | (start_m >= full_end):
                 keys = start_n + tl.arange(0, BLOCK_N)[:, None]
@@ -177,7 +177,7 @@ def dq_kernel(
     q, k, v, do, rows_lse, rows_delta, dq, cu_q, cu_k,
     stride_q, stride_k, stride_v, stride_do, stride_dq,
     n_heads, n_kv_heads, s_q, s_k, n_documents, padded_rows, scale, scale_log2, cap_scale, left, right,
-    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PACKED: tl.constexpr,
+    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, PRECISE: tl.constexpr, PACKED: tl.constexpr,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """The gradient of one tile of queries."""
@@ -203,7 +203,7 @@ def dq_kernel(
         # [BLOCK_M, BLOCK_N]
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
         if SOFTCAP:
-            s = _tanh(s * cap_scale, q_tile.dtype == tl.float32)
+            s = _tanh(s * cap_scale, PRECISE)
         p = tl.exp2(s * scale_log2 - lse_log2[:, None])
         if (start_n < full_start) | (start_n >= full_end):
             queries = start_m + tl.arange(0, BLOCK_M)[:, None]

@@ -19,6 +19,8 @@ from actckpt.ops.implementation import interpreted, readable
 _PADDING = kernels.PADDING.value
 # numbers of a tile of the preprocess kernel: enough to keep 4 warps loading 16 bytes a thread
 _PREPROCESS_TILE = 4096
+# the softcap up to which a score by the quick tanh, off by softcap * 2**-23, is within a bfloat16's rounding
+_QUICK_TANH = 1000.0
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, options: Options) -> tuple[Tensor, Tensor]:
@@ -73,7 +75,7 @@ def _preprocess(o: Tensor, do: Tensor, lse: Tensor, dlse: Tensor | None, options
         dlse=None if dlse is None else dlse.contiguous(),
         rows_lse=rows[0],
         rows_delta=rows[1],
-        cu_q=options.cu_seqlens_q,
+        cu_q=_offsets(options.cu_seqlens_q),
         n_heads=heads,
         s_q=s_q,
         n_documents=_documents(options.cu_seqlens_q),
@@ -144,8 +146,8 @@ def _sizes(q: Tensor, k: Tensor, options: Options) -> dict[str, Any]:
         "n_kv_heads": k.shape[1],
         "s_q": s_q,
         "s_k": s_k,
-        "cu_q": options.cu_seqlens_q,
-        "cu_k": options.cu_seqlens_k,
+        "cu_q": _offsets(options.cu_seqlens_q),
+        "cu_k": _offsets(options.cu_seqlens_k),
         "n_documents": _documents(options.cu_seqlens_q),
         "scale_log2": (options.softcap or options.scale) * math.log2(math.e),
         "cap_scale": options.scale / options.softcap if options.softcap else 0.0,
@@ -154,6 +156,7 @@ def _sizes(q: Tensor, k: Tensor, options: Options) -> dict[str, Any]:
         "LEFT": left is not None,
         "RIGHT": right is not None,
         "SOFTCAP": options.softcap > 0,
+        "PRECISE": q.dtype == torch.float32 or options.softcap > _QUICK_TANH,
         "PACKED": options.cu_seqlens_q is not None,
     }
 
@@ -190,6 +193,11 @@ def _grid(x: Tensor, block: int, cu_seqlens: Tensor | None) -> tuple[int]:
 def _tiles(length: int, block: int, cu_seqlens: Tensor | None) -> int:
     """The tiles of a sequence; of packed documents, what `kernels._document` counts on."""
     return triton.cdiv(length, block) if cu_seqlens is None else length // block + _documents(cu_seqlens)
+
+
+def _offsets(cu_seqlens: Tensor | None) -> Tensor | None:
+    """The offsets as the kernels read them: one after the other."""
+    return None if cu_seqlens is None else cu_seqlens.contiguous()
 
 
 def _documents(cu_seqlens: Tensor | None) -> int:
