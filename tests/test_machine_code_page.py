@@ -1,7 +1,8 @@
-"""The page on machine code: it counts what would make a GPU wait, and puts two compilers side by side."""
+"""The page on machine code: it counts what would slow a GPU down, and puts two compilers side by side."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import re
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from kernels import gate
+from kernels.attention_builds import Row
+from kernels.machine_code import MachineCode
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +38,9 @@ ROW = {
     "path": "descriptor",
     "registers": 255,
     "stack": 8,
+    "spill_loads": 0,
+    "spill_stores": 0,
+    "warnings": [],
     "product": "HGMMA",
     "loops": [LOOP],
     "missing": {},
@@ -55,22 +62,57 @@ def words(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
-def test_what_would_wait_is_counted(page) -> None:
-    faulty = [
-        {"waits": 24},
-        {"spill_loads": 1},
-        {"spill_stores": 2},
-        {"copies": {"4": 32}},
-    ]
-    rows = [ROW, *(ROW | {"path": path, "loops": [LOOP | fault]} for path, fault in zip("abcd", faulty, strict=True))]
+# what the gate calls a fault, and what a kernel with it differs in
+FAULTY = {
+    "C7515": {"warnings": ["C7515"]},
+    "no HGMMA": {"product": "HMMA"},
+    "no loop": {"loops": []},
+    "waits": {"loops": [LOOP | {"waits": 24}]},
+    "spill": {"loops": [LOOP | {"spill_stores": 1}]},
+    "narrow": {"loops": [LOOP | {"copies": {"4": 32}}]},
+    "stack": {"stack": 17},
+}
+
+
+def gated(row: dict) -> set[str]:
+    """The faults that the gate finds."""
+    fields = {field.name for field in dataclasses.fields(MachineCode)}
+    code = MachineCode.from_json({name: value for name, value in row.items() if name in fields})
+    return gate.faults(
+        Row(row["triton"], 90, row["kernel"], row["head_dim"], row["dtypes"][0], row["path"], None, code)
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_the_page_counts_what_the_gate_forbids(page, fault: str) -> None:
+    row = ROW | FAULTY[fault]
+    assert gated(row) == {fault}
+    assert sum(has(row) for has in page.FAULTS.values()) == 1
+    for fine in (ROW, ROW | {"stack": 16}, ROW | {"stack": 17, "head_dim": 192}, ROW | {"kernel": "dq", "stack": 17}):
+        assert not gated(fine)
+        assert not any(has(fine) for has in page.FAULTS.values())
+
+
+def test_of_the_kernels_kept_the_page_counts_those_with_a_known_fault(page) -> None:
+    rows = json.loads(gate.TABLE.read_text(encoding="utf-8"))
+    for row in rows:
+        assert sum(has(row) for has in page.FAULTS.values()) == len(row["missing"]), row
+
+
+def test_faults_are_counted_by_compiler(page) -> None:
+    rows = [ROW, ROW | {"path": "packed", "stack": 40}, ROW | {"triton": "9.0", "dtypes": ["float16"]}]
     page.TABLE.write_text(json.dumps(rows))
-    said = words(page.verdict())
-    assert "Triton 9.1 compiled 10 kernels" in said
-    assert "matrix product in 2 of them" in said
-    assert "memory and back in 4 ," in said
-    assert "at once in 2 ." in said
-    page.TABLE.write_text(json.dumps([ROW]))
-    assert "matrix product in none of them" in words(page.verdict())
+    assert "Triton 9.1 and 9.0 compiled 5 kernels" in words(page.verdict())
+    assert "Of these 3 have none of the faults" in words(page.verdict())
+    said = words(page.summary())
+    assert "fault Triton 9.1 Triton 9.0 ptxas warns" in said
+    assert "stack above 16 bytes, in dK and dV up to D = 128 2 0 all kernels 4 1 largest stack, in bytes 40 8" in said
+
+
+def test_without_its_table_the_page_cannot_be_built(page) -> None:
+    for block in (page.verdict, page.summary, page.tables, page.missing):
+        with pytest.raises(FileNotFoundError):
+            block()
 
 
 def test_two_compilers_stand_side_by_side(page) -> None:
@@ -78,10 +120,24 @@ def test_two_compilers_stand_side_by_side(page) -> None:
     alone = ROW | {"head_dim": 64, "path": "packed"}
     page.TABLE.write_text(json.dumps([ROW, alone, other]))
     said = words(page.tables())
-    assert "dK and dV, sm_90a, Triton 9.1 / 9.0" in said
-    assert "128 bf16, fp16 descriptors 255 / 254 8 24 HGMMA 2 32 399 523 4 TMA / 8 × 16 B 0" in said
-    assert "64 bf16, fp16 pointers, packed 255 / – 8 / – 24 HGMMA / –" in said
-    assert said.index(" 64 ") < said.index(" 128 ")
+    assert "Main loop of dK and dV, bf16 and fp16, Triton 9.1 / 9.0 D, tiles by" in said
+    assert "stack instructions HGMMA waits" in said
+    assert "128, descriptors 255 / 254 8 399 24 2 32 4 / 0 0 / 8 × 16 B 0 3 " in said
+    assert "64, pointers, packed 255 / – 8 / – 399 / – 24 / –" in said
+    assert said.index(" 64, ") < said.index(" 128, ")
+
+
+def test_types_that_differ_stand_apart(page) -> None:
+    half = {
+        dtype: ROW | {"dtypes": [dtype], "registers": number} for dtype, number in (("bfloat16", 1), ("float16", 2))
+    }
+    single = ROW | {"dtypes": ["float32"], "path": "pointer", "product": "FFMA"}
+    page.TABLE.write_text(json.dumps([*half.values(), single]))
+    said, plain = map(words, page.tables().split("<details"))
+    assert "128, descriptors, bf16 1 8 399 24 2 32 4 0 0 3 128, descriptors, fp16 2 8" in said
+    assert "pointers" not in said
+    assert "Main loop of dK and dV, fp32, Triton 9.1 D, tiles by registers stack instructions FFMA waits" in plain
+    assert "128, pointers 255 8 399" in plain
 
 
 def test_what_is_missing_follows_from_the_table_and_from_the_launches(page, monkeypatch: pytest.MonkeyPatch) -> None:
