@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, Protocol
 
 from actckpt.errors import InputError, unknown
@@ -206,7 +207,7 @@ def _from_mapping(content: Mapping[str, Any], name: str) -> ModelConfig:
         head_dim=head_dim,
         ffn_size=ffn_size,
         vocab_size=vocab_size,
-        tied_embeddings=bool(content.get("tie_word_embeddings", False)),
+        tied_embeddings=_flag(name, content, "tie_word_embeddings"),
         qkv_bias=model_type == "qwen2",
         qk_norm=model_type == "qwen3",
         rope_theta=_positive_number(name, theta, "rope_theta"),
@@ -221,6 +222,13 @@ def _positive_number(name: str, content: Mapping[str, Any], key: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
         raise InputError(f"{name}: {key} is {value!r}: it must be a positive number")
     return float(value)
+
+
+def _flag(name: str, content: Mapping[str, Any], key: str) -> bool:
+    value = content.get(key)
+    if not isinstance(value, bool | NoneType):
+        raise InputError(f"{name}: {key} is {value!r}: it must be true, false or null")
+    return bool(value)
 
 
 def _head_dim(name: str, hidden_size: Any, n_heads: Any) -> int:
@@ -253,7 +261,8 @@ def _sliding_window(content: Mapping[str, Any], config: ModelConfig) -> int | No
     # as transformers 5 reads it: Llama has no window, Mistral's needs no switch, and a window of null is none
     mistral = content["model_type"] == "mistral"
     window = content.get("sliding_window", 4096)
-    if content["model_type"] == "llama" or window is None or not (mistral or content.get("use_sliding_window")):
+    used = mistral or _flag(config.name, content, "use_sliding_window")
+    if content["model_type"] == "llama" or window is None or not used:
         return None
     n_windowed = _windowed_layers(content, config)
     if n_windowed == config.n_layers:

@@ -232,6 +232,8 @@ def without(key: str) -> dict[str, Any]:
         ({"rope_scaling": [1]}, "rope"),
         ({"rope_theta": "many"}, "rope_theta"),
         ({"rms_norm_eps": None}, "rms_norm_eps"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false': it must be true, false or null"),
+        (QWEN | {"use_sliding_window": "false"}, "use_sliding_window is 'false': it must be true, false or null"),
         ({"model_type": "mistral", "sliding_window": "wide"}, "sliding_window"),
         ({"model_type": "mistral", "sliding_window": -1}, "sliding_window"),
         ({"model_type": "mistral", "layer_types": ["full_attention"] * 3}, "a sliding window on 0 of 3 layers"),
