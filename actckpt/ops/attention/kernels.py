@@ -308,9 +308,9 @@ def _query_range(
 ):  # fmt: skip
     """The queries that a tile of keys visits, `start` to `end`; the tiles `full_start` to `full_end` need no mask.
 
-    Keys beyond the last need none: their rows of the gradients are not stored. Nor do queries beyond the last, while keys
-    are finite. One of -inf has no gradient then, as 0 times -inf is not a number: to mask those queries, too, would
-    spill registers at D = 128.
+    Keys beyond the last need none: their rows of the gradients are not stored. Nor do queries beyond the last, while
+    keys are finite. One of -inf gets a gradient that is not a number, as 0 times -inf is none: to mask those queries,
+    too, would spill registers at D = 128.
     """
     # the queries whose places are the tile's first key and its last one
     first = start_n + s_q - s_k
