@@ -154,11 +154,15 @@ def dk_dv_kernel(
             s = tl.dot(k_tile, tl.trans(q_tile), input_precision="ieee")
             if SOFTCAP:
                 s = _tanh(s * cap_scale, PRECISE)
-            p = tl.exp2(s * scale_log2 - lse_log2[None, :])
+            log2_p = s * scale_log2 - lse_log2[None, :]
             if (start_m < full_start) | (start_m >= full_end):
                 keys = start_n + tl.arange(0, BLOCK_N)[:, None]
                 queries = start_m + tl.arange(0, BLOCK_M)[None, :]
-                p = tl.where(_visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT), p, 0)
+                visible = _visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT) & (queries < s_q_own)
+                log2_p = tl.where(visible, log2_p, float("-inf"))
+                if SOFTCAP:
+                    s = tl.where(visible, s, 0)
+            p = tl.exp2(log2_p)
             dv_tile = tl.dot(p.to(do_tile.dtype), do_tile, dv_tile, input_precision="ieee")
             if SOFTCAP:
                 # the derivative of tanh, while s is at hand
@@ -204,12 +208,15 @@ def dq_kernel(
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
         if SOFTCAP:
             s = _tanh(s * cap_scale, PRECISE)
-        p = tl.exp2(s * scale_log2 - lse_log2[:, None])
+        log2_p = s * scale_log2 - lse_log2[:, None]
         if (start_n < full_start) | (start_n >= full_end):
             queries = start_m + tl.arange(0, BLOCK_M)[:, None]
             keys = start_n + tl.arange(0, BLOCK_N)[None, :]
             visible = _visible(queries, keys, s_q_own, s_k_own, left, right, LEFT, RIGHT) & (keys < s_k_own)
-            p = tl.where(visible, p, 0)
+            log2_p = tl.where(visible, log2_p, float("-inf"))
+            if SOFTCAP:
+                s = tl.where(visible, s, 0)
+        p = tl.exp2(log2_p)
         if SOFTCAP:
             # the derivative of tanh, while s is at hand
             p *= 1 - s * s
@@ -308,9 +315,8 @@ def _query_range(
 ):  # fmt: skip
     """The queries that a tile of keys visits, `start` to `end`; the tiles `full_start` to `full_end` need no mask.
 
-    Keys beyond the last need none: their rows of the gradients are not stored. Nor do queries beyond the last, while
-    keys are finite. One of -inf gets a gradient that is not a number, as 0 times -inf is none: to mask those queries,
-    too, would spill registers at D = 128.
+    Keys beyond the last need none: their rows of the gradients are not stored. Queries beyond the last need one: they
+    are read as 0, and 0 times a key of -inf is not a number.
     """
     # the queries whose places are the tile's first key and its last one
     first = start_n + s_q - s_k
@@ -323,9 +329,9 @@ def _query_range(
         start = tl.maximum(first - right, 0) // BLOCK_M * BLOCK_M
         full_start = tl.cdiv(tl.maximum(last - right, 0), BLOCK_M) * BLOCK_M
     if LEFT:
-        full_end = tl.maximum(first + left + 1, 0) // BLOCK_M * BLOCK_M
+        full_end = tl.minimum(tl.maximum(first + left + 1, 0), s_q)
         end = tl.minimum(last + left + 1, s_q)
-    return start, full_start, full_end, end
+    return start, full_start, full_end // BLOCK_M * BLOCK_M, end
 
 
 @triton.jit

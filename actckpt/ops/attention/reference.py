@@ -120,8 +120,9 @@ def differentiate(
                 continue
             # [B, n_kv, n / n_kv, BLOCK_M, D]
             q_tile, do_tile = (x[..., queries, :].to(lse.dtype) for x in (q, do))
-            s = _scores(q_tile, k_tile, options)
-            p = torch.exp(s - lse[..., queries].unsqueeze(-1)).masked_fill(~_seen(queries, keys, q, k, options), 0)
+            hidden = ~_seen(queries, keys, q, k, options)
+            s = _scores(q_tile, k_tile, options).masked_fill(hidden, 0)
+            p = torch.exp(s - lse[..., queries].unsqueeze(-1)).masked_fill(hidden, 0)
             dv_tile += torch.einsum("bhgmn,bhgmd->bhnd", p, do_tile)
             dp = torch.einsum("bhgmd,bhnd->bhgmn", do_tile, v_tile)
             ds = p * (dp - delta[..., queries].unsqueeze(-1)) * options.scale
