@@ -80,7 +80,7 @@ _HALF: dict[str, dict[int, Launches]] = {
 _SINGLE: dict[int, Launches] = {
     16: Launches(Launch(32, 32, 4, 2), Launch(32, 32, 4, 1), Launch(32, 32, 4, 1)),
     64: Launches(Launch(32, 32, 4, 2), Launch(32, 32, 8, 1), Launch(32, 32, 8, 1)),
-    128: Launches(Launch(32, 32, 8, 1), Launch(16, 64, 8, 1), Launch(32, 32, 8, 1)),
+    128: Launches(Launch(32, 32, 8, 1), Launch(16, 32, 8, 1), Launch(64, 16, 8, 1)),
     256: Launches(Launch(16, 32, 8, 1), Launch(16, 16, 8, 1), Launch(16, 16, 8, 1)),
 }
 
