@@ -119,8 +119,10 @@ def plotly_page(site: Path, target: Path) -> None:
     """A page with full Plotly, and the numbers of the home page's explorer in a stacked bar with a slider."""
     from actckpt import estimate
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from pages import explorer, home, text
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
+    from book.chapters import home
+    from book.components import explorer
+    from book.quantities import text
 
     view = home.VIEW
     steps = [estimate(view.opens["model"], seq_len=length, data_parallel=8) for length in view.lengths]

@@ -27,12 +27,12 @@ SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
 def on_startup(**_: Any) -> None:
     """Import from the checkout that is built, rather than from another one that may be installed."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "scripts")]
 
 
 def on_pre_build(**_: Any) -> None:
     """Forget the package, so that `mkdocs serve` shows a formula as it is after an edit."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "labs", "pages")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "labs", "book")]:
         del sys.modules[name]
 
 
@@ -51,13 +51,13 @@ def on_page_read_source(page: Any, **_: Any) -> str | None:
     if folder != "labs" or name not in RUNNING:
         return None
     try:
-        return str(importlib.import_module("pages.lab").page(RUNNING.pop(name).result()))
+        return str(importlib.import_module("book.components.lab").page(RUNNING.pop(name).result()))
     except CellExecutionError as error:
         raise PluginError(f"docs/labs/{name}.py failed:\n{error}") from error
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put what `pages.module.function` returns in the place of `{{ module.function }}`; no module means `numbers`."""
+    """Put what a function of `book` returns in the place of `{{ module.function }}`; no module means `numbers`."""
     return NUMBER.sub(lambda match: _number(match[1] or "numbers", match[2]), markdown)
 
 
@@ -93,8 +93,9 @@ def _one_sheet(config: Any) -> File:
 
 
 def _number(module: str, function: str) -> str:
-    mark = importlib.import_module("pages.text").mark
-    return str(mark(getattr(importlib.import_module(f"pages.{module}"), function)()))
+    mark = importlib.import_module("book.quantities.text").mark
+    layer = "quantities" if Path(ROOT, f"docs/book/quantities/{module}.py").is_file() else "chapters"
+    return str(mark(getattr(importlib.import_module(f"book.{layer}.{module}"), function)()))
 
 
 def _mathml(match: re.Match[str]) -> str:

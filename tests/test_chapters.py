@@ -1,15 +1,11 @@
 """What the chapters on activations, training memory and compute cost derive from the package."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from book.chapters import compute_cost as compute
+from book.chapters import training_memory as training
+from book.quantities import blocks, costs, published
 
 from actckpt import PRESETS, estimate
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
-
-from pages import blocks, compute, costs, published, training
 
 MODEL = "llama-3.1-8b"
 

@@ -1,15 +1,15 @@
 """Every claim: its verdict is what it should be today, follows from the package, and names a test that exists."""
 
-import importlib
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from book import claims
+from book.chapters import claims as claims_page
+from book.claims import quantities
 
 import actckpt.step
 from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, estimate
@@ -100,64 +100,51 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def pages() -> Iterator[SimpleNamespace]:
-    """The modules of the claims."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        names = {"checks": "pages.checks", "quantities": "pages.checks.quantities", "claims": "pages.claims"}
-        yield SimpleNamespace(**{name: importlib.import_module(module) for name, module in names.items()})
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-        for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
-            del sys.modules[name]
-
-
 @pytest.fixture
-def verdicts(pages: SimpleNamespace) -> Iterator[Callable[..., dict[str, str]]]:
+def verdicts() -> Iterator[Callable[..., dict[str, str]]]:
     """The verdicts of some claims, computed now."""
-    caches = (pages.quantities.step, pages.quantities.trade)
+    caches = (quantities.step, quantities.trade)
 
     def compute(*ids: str) -> dict[str, str]:
         for cache in caches:
             cache.cache_clear()
-        return {claim.id: str(claim.check().verdict) for claim in pages.checks.CLAIMS if claim.id in ids}
+        return {claim.id: str(claim.check().verdict) for claim in claims.CLAIMS if claim.id in ids}
 
     yield compute
     for cache in caches:
         cache.cache_clear()
 
 
-def test_every_verdict(verdicts: Callable[..., dict[str, str]], pages: SimpleNamespace) -> None:
-    assert verdicts(*(claim.id for claim in pages.checks.CLAIMS)) == EXPECTED
+def test_every_verdict(verdicts: Callable[..., dict[str, str]]) -> None:
+    assert verdicts(*(claim.id for claim in claims.CLAIMS)) == EXPECTED
 
 
-def test_every_claim_names_a_test_that_exists(pages: SimpleNamespace) -> None:
-    for claim in pages.checks.CLAIMS:
+def test_every_claim_names_a_test_that_exists() -> None:
+    for claim in claims.CLAIMS:
         file, function = claim.test.split("::")
         assert re.search(rf"^def {function}\(", (ROOT / f"tests/{file}.py").read_text("utf-8"), re.MULTILINE), claim.id
 
 
-def test_every_element_with_a_statement_is_checked(pages: SimpleNamespace) -> None:
-    elements = {claim.element for claim in pages.checks.CLAIMS}
+def test_every_element_with_a_statement_is_checked() -> None:
+    elements = {claim.element for claim in claims.CLAIMS}
     # W11 and W22 are pictures, W8 to W10 share their statements
     expected = {f"W{number}" for number in range(1, 28)} - {"W11", "W22"}
     assert elements == expected | {""}
 
 
-def test_ids_are_anchors_of_their_own(pages: SimpleNamespace) -> None:
-    ids = [claim.id for claim in pages.checks.CLAIMS]
+def test_ids_are_anchors_of_their_own() -> None:
+    ids = [claim.id for claim in claims.CLAIMS]
     assert len(set(ids)) == len(ids) >= 35
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in ids)
-    for claim in pages.checks.CLAIMS:
-        card = pages.claims.card(claim)
+    for claim in claims.CLAIMS:
+        card = claims_page.card(claim)
         assert f'id="claim-{claim.id}"' in card
         assert f'data-verdict="{EXPECTED[claim.id]}"' in card
         assert f'href="@/{claim.taught}"' in card
 
 
-def test_the_counts_are_those_of_the_verdicts(pages: SimpleNamespace) -> None:
-    shown = dict(re.findall(r'id="verdict-([\w-]+)".*?<data value=\'(\d+)\'', pages.claims.choices()))
+def test_the_counts_are_those_of_the_verdicts() -> None:
+    shown = dict(re.findall(r'id="verdict-([\w-]+)".*?<data value=\'(\d+)\'', claims_page.choices()))
     values = list(EXPECTED.values())
     assert shown == {"all": str(len(values))} | {name: str(values.count(name)) for name in shown if name != "all"}
     assert set(values) == set(shown) - {"all"}
@@ -284,10 +271,10 @@ def test_the_checkpoint_function_is_in_torch_utils() -> None:
     assert callable(torch.utils.checkpoint.checkpoint)
 
 
-def test_what_is_cited_says_so(pages: SimpleNamespace) -> None:
-    cited = [claim for claim in pages.checks.CLAIMS if EXPECTED[claim.id] == "cited"]
+def test_what_is_cited_says_so() -> None:
+    cited = [claim for claim in claims.CLAIMS if EXPECTED[claim.id] == "cited"]
     assert len(cited) >= 3
     for claim in cited:
-        card = pages.claims.card(claim)
+        card = claims_page.card(claim)
         assert "Cited, not computed" in card
         assert re.search(r'href="https://', claim.source), claim.id

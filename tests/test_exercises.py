@@ -1,14 +1,11 @@
 """Every answer of the exercises runs, prints what its page shows, and is right."""
 
-import importlib
 import re
-import sys
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from book.chapters import exercises
 
 pytest.importorskip("torch")
 pytest_plugins = ["built_site"]
@@ -45,19 +42,8 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def exercises() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        yield importlib.import_module("pages.exercises")
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-        for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
-            del sys.modules[name]
-
-
 @pytest.mark.parametrize("file", ANSWERS, ids=lambda file: file.stem)
-def test_answer_runs_and_is_right(exercises: ModuleType, file: Path) -> None:
+def test_answer_runs_and_is_right(file: Path) -> None:
     printed = exercises.run(file)
     for part in EXPECTED[file.stem]:
         assert part in printed, printed
@@ -69,7 +55,7 @@ def test_every_answer_is_on_the_page_once() -> None:
     assert len(used) >= 12
 
 
-def test_the_page_shows_code_and_what_it_printed(site: Path, exercises: ModuleType) -> None:
+def test_the_page_shows_code_and_what_it_printed(site: Path) -> None:
     html = (site / "exercises/index.html").read_text(encoding="utf-8")
     shown = [unescape(pre) for pre in re.findall(r'<pre class="ac-printed"[^>]*>(.*?)</pre>', html, re.DOTALL)]
     order = re.findall(r'answer\("(\w+)"\)', PAGE)

@@ -1,11 +1,12 @@
 """The chapter on flash attention: what its charts and tables count is what attention reads, writes and multiplies."""
 
-import importlib
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from book.chapters import flash_attention
+from book.components.pictures import hierarchy, row, softmax, tiles
+from book.quantities import flash_numbers
 
 from actckpt import ACCELERATORS, PRESETS, estimate
 from actckpt.formulas import traffic
@@ -15,22 +16,9 @@ figures = pytest.importorskip("actckpt.figures.flash")
 torch = pytest.importorskip("torch")
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ("flash", "flash_numbers", "pictures.hierarchy", "pictures.row", "pictures.softmax", "pictures.tiles")
 MODEL = "llama-3.1-8b"
 A100 = ACCELERATORS["a100-80gb"]
 TILES = Tiles(forward=128, dk_dv=64, dq=64)
-
-
-@pytest.fixture(scope="module")
-def pages():
-    """The modules of the chapter, by name."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        yield {name: importlib.import_module(f"pages.{name}") for name in MODULES}
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-        for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
-            del sys.modules[name]
 
 
 def moved_elements(forward: bool, seq_len: int, d: int) -> int:
@@ -96,12 +84,11 @@ def test_flash_attention_multiplies_what_the_kernels_do() -> None:
     assert traffic.flash_forward(shape)[0].flops // shape.matmul_flops == bodies["forward_kernel"]
 
 
-def test_traffic_grows_as_theorem_2_says(pages) -> None:
-    numbers = pages["flash_numbers"]
-    assert numbers.growth("seq_len") == pytest.approx((4, 4, 4), rel=0.01)
+def test_traffic_grows_as_theorem_2_says() -> None:
+    assert flash_numbers.growth("seq_len") == pytest.approx((4, 4, 4), rel=0.01)
     # d² and 1/M: a larger head makes the rows longer and the tiles shorter; standard attention does not care
-    assert numbers.growth("head_dim") == pytest.approx((1, 4, 1), rel=0.01)
-    assert numbers.growth("sram") == pytest.approx((1, 0.5, 0.5), rel=0.01)
+    assert flash_numbers.growth("head_dim") == pytest.approx((1, 4, 1), rel=0.01)
+    assert flash_numbers.growth("sram") == pytest.approx((1, 0.5, 0.5), rel=0.01)
 
 
 def test_attention_traffic() -> None:
@@ -126,14 +113,14 @@ def test_attention_bounds() -> None:
     matmul = 2 * 32 * 4096**2 * 128 / A100.bf16_flops * 1000
     assert list(multiply.x) == pytest.approx([2 * matmul, 2 * matmul, 4 * matmul, 7 * matmul])
     shape = Shape.of(PRESETS[MODEL], 4096)
-    for row, kernels in (
+    for line, kernels in (
         (0, traffic.standard_forward(shape)),
         (1, traffic.flash_forward(shape)),
         (2, traffic.standard_backward(shape)),
         (3, traffic.flash_backward(shape)),
     ):
-        assert once.x[row] == pytest.approx(1000 * sum(kernel.bytes for kernel in kernels) / A100.bandwidth)
-        assert loads.x[row] >= once.x[row]
+        assert once.x[line] == pytest.approx(1000 * sum(kernel.bytes for kernel in kernels) / A100.bandwidth)
+        assert loads.x[line] >= once.x[line]
     # what the title says: who waits for what, and who is done first
     assert once.x[0] > multiply.x[0]
     assert once.x[2] > multiply.x[2]
@@ -143,39 +130,37 @@ def test_attention_bounds() -> None:
     assert standard > flash
 
 
-def test_the_tiles_are_the_package_s(pages) -> None:
-    assert pages["flash_numbers"].TILES == TILES
+def test_the_tiles_are_the_package_s() -> None:
+    assert flash_numbers.TILES == TILES
 
 
-def test_the_scores_of_the_example(pages) -> None:
-    numbers = pages["flash_numbers"]
-    assert numbers.matrix() == "1\u00a0GiB"
+def test_the_scores_of_the_example() -> None:
+    assert flash_numbers.matrix() == "1\u00a0GiB"
     assert 2 * 32 * 4096**2 == 2**30 == Shape.of(PRESETS[MODEL], 4096).matrix_bytes
-    assert numbers.total_sram() == "20.25\u00a0MiB"
+    assert flash_numbers.total_sram() == "20.25\u00a0MiB"
     assert 108 * 192 * 1024 == 20.25 * 2**20
 
 
-def test_the_comparison_has_the_package_s_numbers(pages) -> None:
-    cells = re.sub(r"<[^>]+>", "|", pages["flash"].comparison())
+def test_the_comparison_has_the_package_s_numbers() -> None:
+    cells = re.sub(r"<[^>]+>", "|", flash_attention.comparison())
     for attention in ("eager", "flash"):
         saved = estimate(MODEL, seq_len=4096, attention=attention).block.component_bytes("attention")
-        assert pages["flash_numbers"].size(saved) in cells
+        assert flash_numbers.size(saved) in cells
     assert "2.0\u00a0× the forward pass's FLOPs" in cells
     assert "2.5\u00a0× the forward pass's FLOPs" in cells
 
 
-def test_composition_has_the_package_s_numbers(pages) -> None:
-    table = pages["flash"].composition()
+def test_composition_has_the_package_s_numbers() -> None:
+    table = flash_attention.composition()
     for policy in ("none", "core_attention", "ffn", "save_attention", "full"):
         for seq_len in (32 * 1024, 128 * 1024):
             step = estimate(MODEL, seq_len=seq_len, policy=policy)
-            assert pages["flash"].text.prose_gib(step.total_bytes) in table
+            assert flash_attention.text.prose_gib(step.total_bytes) in table
     core, none = (estimate(MODEL, seq_len=131072, policy=name).total_bytes for name in ("core_attention", "none"))
     assert 1 - core / none < 0.1, "the page says that it saves next to nothing"
 
 
-def test_the_memories_are_drawn_to_scale(pages) -> None:
-    hierarchy = pages["pictures.hierarchy"]
+def test_the_memories_are_drawn_to_scale() -> None:
     for layout in hierarchy.LAYOUTS:
         *_, width, height = layout.memory
         per_byte = width * height / A100.memory_bytes
@@ -209,16 +194,14 @@ def brute_force(seq_len: int, block_m: int, block_n: int) -> list[tuple[int, int
 @pytest.mark.parametrize(
     ("seq_len", "block_m", "block_n"), [(512, 128, 128), (512, 128, 64), (300, 128, 64), (300, 64, 128)]
 )
-def test_the_tiles_that_are_visited(pages, seq_len: int, block_m: int, block_n: int) -> None:
-    tiles = pages["pictures.tiles"]
+def test_the_tiles_that_are_visited(seq_len: int, block_m: int, block_n: int) -> None:
     found = [(visit.queries, visit.keys, visit.masked) for visit in tiles.visits(seq_len, block_m, block_n)]
     assert found == brute_force(seq_len, block_m, block_n)
     in_all = -(-seq_len // block_m) * -(-seq_len // block_n)
     assert tiles.counts(seq_len, block_m, block_n) == (in_all, len(found), sum(masked for *_, masked in found))
 
 
-def test_every_tile_has_a_frame_of_its_own(pages) -> None:
-    tiles = pages["pictures.tiles"]
+def test_every_tile_has_a_frame_of_its_own() -> None:
     assert [(visit.queries, visit.keys, visit.masked) for visit in tiles.VISITS] == brute_force(512, 128, 128)
     sentences = tiles.sentences()
     assert len(sentences) == tiles.LINE.n_frames == 12
@@ -228,8 +211,7 @@ def test_every_tile_has_a_frame_of_its_own(pages) -> None:
     assert sentences[-1].startswith("Of 16 tiles, 10 were computed, 4 of them with a mask, and 6 never.")
 
 
-def test_the_online_softmax(pages) -> None:
-    row = pages["pictures.row"]
+def test_the_online_softmax() -> None:
     steps, scores = row.steps(), torch.tensor(row.scores(), dtype=torch.float64)
     for index, step in enumerate(steps):
         seen = row.TILE * (index + 1)
@@ -245,8 +227,7 @@ def test_the_online_softmax(pages) -> None:
     assert sum(factor < 0.9 for factor in factors[1:]) >= 2
 
 
-def test_the_numbers_of_the_stepper_go_with_its_sentences(pages) -> None:
-    softmax, row = pages["pictures.softmax"], pages["pictures.row"]
+def test_the_numbers_of_the_stepper_go_with_its_sentences() -> None:
     panel = {label.split(",")[0]: value for label, value in softmax._PANEL}
     for index, step in enumerate(row.steps()):
         arrives, added = 2 * index + 1, 2 * index + 2

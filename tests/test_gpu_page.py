@@ -1,13 +1,12 @@
 """The page on GPU recordings: it says that there is none, and shows what a recording holds."""
 
-import importlib
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from book.chapters import on_a_gpu
 
 import actckpt
 
@@ -54,12 +53,8 @@ RECORDING = {
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    module = importlib.import_module("pages.gpu")
-    monkeypatch.setattr(module, "DATA", tmp_path)
-    yield module
-    for name in [name for name in sys.modules if name.split(".")[0] in ("gpu", "pages")]:
-        del sys.modules[name]
+    monkeypatch.setattr(on_a_gpu, "DATA", tmp_path)
+    return on_a_gpu
 
 
 def shown(gpu, tmp_path: Path, **changes) -> str:

@@ -28,15 +28,6 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ENVIRONMENT.pop("PYTHONPATH", None)
 
 
-@pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch):
-    """The modules of scripts/ can be imported."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] in ("gpu", "closure", "record_gpu", "tune_gpu")]:
-        del sys.modules[name]
-
-
 def run(*command: Any) -> subprocess.CompletedProcess[str]:
     """A Python script of this checkout, to its end."""
     command = [sys.executable, *map(str, command)]
@@ -127,7 +118,6 @@ def test_a_tuning_is_whole_after_two_kills_crashes_and_hangs(tmp_path: Path) -> 
     assert written.count(f"# measured on cpu, Triton {triton.__version__}, ") == 1
 
 
-@pytest.mark.usefixtures("scripts")
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0), (10, 0)], ids=str)
 def test_the_table_is_written_as_it_stands_in_the_source(capability: tuple[int, int]) -> None:
     import tune_gpu
@@ -168,7 +158,6 @@ if __name__ == "__main__":
     assert_ended(pids)
 
 
-@pytest.mark.usefixtures("scripts")
 def test_what_hangs_ends_at_its_limit_with_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tests/kernels"))
     from gpu.worker import Failed, Job, Worker
@@ -219,7 +208,6 @@ def recording(path: Path, *entries: Any, **about: str) -> Any:
     return Recording(path, {"device": "a device", "torch": "1", "triton": "2", **about}, entries)
 
 
-@pytest.mark.usefixtures("scripts")
 def test_what_failed_is_tried_again_after_what_never_was(tmp_path: Path) -> None:
     path = tmp_path / "recording.json"
     broken, whole, other = (entry(name) for name in ("broken", "whole", "other"))
@@ -235,7 +223,6 @@ def test_what_failed_is_tried_again_after_what_never_was(tmp_path: Path) -> None
     assert list(kept(path)) == ["broken", "whole"], "in the order of the list"
 
 
-@pytest.mark.usefixtures("scripts")
 def test_a_recording_is_of_one_device_and_of_one_version(tmp_path: Path) -> None:
     from gpu.recording import OtherRecording
 
@@ -250,7 +237,6 @@ def test_a_recording_is_of_one_device_and_of_one_version(tmp_path: Path) -> None
         recording(path, only)
 
 
-@pytest.mark.usefixtures("scripts")
 def test_what_the_time_does_not_suffice_for_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tests/kernels"))
     hang, fine = "gpu_rehearsal:hang", "gpu_rehearsal:fine"
@@ -312,7 +298,7 @@ def test_a_changed_source_makes_what_runs_it_be_measured_again_and_nothing_else(
         assert {name for name in before if keys[name] != before[name]} == expected, file
 
 
-def test_all_that_is_recorded_and_tuned_on_a_gpu_can_be_named(scripts: None) -> None:
+def test_all_that_is_recorded_and_tuned_on_a_gpu_can_be_named() -> None:
     import pkgutil
 
     import record_gpu
@@ -378,7 +364,7 @@ print(len(calls), len(before), len(compiled - before))
     assert done.stdout == "4 18 0\n", done.stdout + done.stderr
 
 
-def test_wrong_numbers_are_not_timed(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_numbers_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     from gpu import exact, peers, speed
 
     arguments = ("gpu.peers:flash", False, 16, ((1, 2, 1, 64),), "cpu", 2)
@@ -396,7 +382,7 @@ def test_wrong_numbers_are_not_timed(scripts: None, monkeypatch: pytest.MonkeyPa
     assert exact.error(results, inputs, do, True) == torch.inf
 
 
-def test_poisoned_memory_is_full_of_nan(scripts: None) -> None:
+def test_poisoned_memory_is_full_of_nan() -> None:
     from gpu.correctness import poisoned
 
     with poisoned():
@@ -405,7 +391,7 @@ def test_poisoned_memory_is_full_of_nan(scripts: None) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_flex_attention_is_compiled_for_every_shape(scripts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flex_attention_is_compiled_for_every_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     from gpu import peers
 
     compiled, compile_now = [], torch.compile

@@ -162,7 +162,7 @@ def test_a_measurement_depends_on_no_formula(copy: Path) -> None:
 def test_a_measurement_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import actckpt
 
-    measured = importlib.import_module("pages.measured")
+    measured = importlib.import_module("book.quantities.measured")
     monkeypatch.setattr(measured, "CACHE", tmp_path)
     measured._folder.cache_clear()
     config = replace(actckpt.PRESETS["llama-3.2-1b"], n_layers=2)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from book.chapters import machine_code
 from kernels import gate
 from kernels.attention_builds import Row
 from kernels.machine_code import MachineCode
@@ -50,12 +49,8 @@ ROW = {
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    module = importlib.import_module("pages.machine_code")
-    monkeypatch.setattr(module, "TABLE", tmp_path / "machine-code.json")
-    yield module
-    for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
-        del sys.modules[name]
+    monkeypatch.setattr(machine_code, "TABLE", tmp_path / "machine-code.json")
+    return machine_code
 
 
 def words(html: str) -> str:

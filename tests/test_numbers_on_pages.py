@@ -125,7 +125,7 @@ def typed_in(source: str) -> list[tuple[int, str]]:
 
 
 def test_no_module_of_a_page_types_one() -> None:
-    files = [*(ROOT / "scripts/pages").rglob("*.py"), *(ROOT / "actckpt/figures").glob("*.py")]
+    files = [*(ROOT / "docs/book").rglob("*.py"), *(ROOT / "actckpt/figures").glob("*.py")]
     assert len(files) > 8
     typed = [
         f"{file.relative_to(ROOT)}:{line}: {number}"

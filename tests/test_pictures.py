@@ -1,19 +1,14 @@
 """The pictures: their numbers are the package's, and every frame says what it shows."""
 
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from book.components.pictures import block, block_drawing, passes, scene, svg
+from book.components.pictures.player import player
 
 from actckpt import POLICIES, PRESETS, estimate
 from actckpt.config import ModelConfig
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
-
-from pages.pictures import block, block_drawing, passes, scene, svg
-from pages.pictures.player import player
 
 
 def model(vocab_size: int) -> ModelConfig:

@@ -1,18 +1,14 @@
 """The players and the map in a real browser: play, pause, step, choose, keys, reduced motion, no script, print."""
 
 import re
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from book.components.pictures import block
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from actckpt import estimate
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
-
-from pages.pictures import block
 
 pytest_plugins = ["built_site"]
 pytestmark = pytest.mark.xdist_group("browser")

@@ -1,18 +1,12 @@
 """The numbers in the chapter on recomputation, against the ledgers and against what the sources say."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from book.chapters import recomputation as page
 
 from actckpt import estimate
 from actckpt.errors import InputError
 from actckpt.formulas.timeline import timeline
 from actckpt.policy import POLICIES
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
-
-from pages import recomputation as page
 
 
 @pytest.mark.parametrize("accounting", ["workshop", "paper", "llama"])

@@ -6,11 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from book.chapters import bibliography, glossary, reference
+from book.quantities import sources
 
 import actckpt
 from actckpt import cli
@@ -19,16 +19,6 @@ pytest_plugins = ["built_site"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ARXIV = re.compile(r"(?i:arxiv)(?:\.org/abs/|[: ])(\d{4}\.\d{5})")
-
-
-@pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from pages import bibliography, glossary, reference, sources
-
-    yield argparse.Namespace(bibliography=bibliography, glossary=glossary, reference=reference, sources=sources)
-    for name in [name for name in sys.modules if name.split(".")[0] == "pages"]:
-        del sys.modules[name]
 
 
 def read(site: Path, name: str) -> str:
@@ -55,8 +45,8 @@ def test_every_option_is_on_the_command_line_page(site: Path) -> None:
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_the_command_line_page_shows_what_a_command_prints(site: Path, pages: Any, name: str) -> None:
-    line = pages.reference.EXAMPLES[name]
+def test_the_command_line_page_shows_what_a_command_prints(site: Path, name: str) -> None:
+    line = reference.EXAMPLES[name]
     assert line.split()[0] == name
     done = subprocess.run(
         [sys.executable, "-m", "actckpt", *line.split()], cwd=ROOT, capture_output=True, text=True, check=True
@@ -66,44 +56,44 @@ def test_the_command_line_page_shows_what_a_command_prints(site: Path, pages: An
     assert done.stdout.rstrip() in page
 
 
-def test_every_field_of_the_json_object_is_explained(pages: Any) -> None:
-    answer = json.loads(pages.reference.run(pages.reference.EXAMPLES["estimate"] + " --json")[1])
+def test_every_field_of_the_json_object_is_explained() -> None:
+    answer = json.loads(reference.run(reference.EXAMPLES["estimate"] + " --json")[1])
     fields = set()
     for key, value in answer.items():
         fields |= {f"{key}.{inner}" for inner in value} if isinstance(value, dict) else {key}
-    assert set(pages.reference.FIELDS) == fields
+    assert set(reference.FIELDS) == fields
 
 
-def test_wrong_questions_are_refused_as_the_page_says(pages: Any) -> None:
-    for line in pages.reference.WRONG:
-        status, out, err = pages.reference.run(line)
+def test_wrong_questions_are_refused_as_the_page_says() -> None:
+    for line in reference.WRONG:
+        status, out, err = reference.run(line)
         assert (status, out, err.count("\n")) == (2, "", 1), line
-    assert set(pages.reference.STATUSES) == {0, 1, 2}
+    assert set(reference.STATUSES) == {0, 1, 2}
 
 
-def test_every_word_has_one_meaning_and_leads_on(site: Path, pages: Any) -> None:
-    words = pages.glossary.WORDS
+def test_every_word_has_one_meaning_and_leads_on(site: Path) -> None:
+    words = glossary.WORDS
     anchors = [word.anchor for word in words]
     assert len(set(anchors)) == len(words) > 40
     shown = re.findall(r'<dt id="([^"]+)">([^<]+)</dt>', read(site, "glossary"))
     assert [name for _, name in shown] == sorted((word.name for word in words), key=str.lower)
     for word in words:
         assert word.page, word.name
-        assert {pages.glossary._anchor(link) for link, _ in pages.glossary.LINK.findall(word.meaning)} <= set(anchors)
+        assert {glossary._anchor(link) for link, _ in glossary.LINK.findall(word.meaning)} <= set(anchors)
 
 
-def test_every_source_is_used_and_every_paper_is_a_source(site: Path, pages: Any) -> None:
-    listed = pages.sources.SOURCES
+def test_every_source_is_used_and_every_paper_is_a_source(site: Path) -> None:
+    listed = sources.SOURCES
     page = read(site, "sources")
     for key, source in listed.items():
         assert f'id="{key}"' in page
         assert html.escape(source.url) in page
-        assert pages.bibliography.used(source), f"{key} is used nowhere"
+        assert bibliography.used(source), f"{key} is used nowhere"
     files = [*(ROOT / "actckpt").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "scripts").rglob("*.py")]
     cited = {number for file in files for number in ARXIV.findall(file.read_text(encoding="utf-8"))}
     urls = " ".join(source.url for source in listed.values())
     assert [number for number in sorted(cited) if number not in urls] == []
 
 
-def test_a_source_is_cited_by_its_key(pages: Any) -> None:
-    assert pages.sources.cite("chen") == '<a href="@/reference/sources/#chen">Chen et al. 2016, arXiv 1604.06174</a>'
+def test_a_source_is_cited_by_its_key() -> None:
+    assert sources.cite("chen") == '<a href="@/reference/sources/#chen">Chen et al. 2016, arXiv 1604.06174</a>'

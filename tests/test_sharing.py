@@ -8,6 +8,7 @@ from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
+import mkdocs_hooks
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -83,10 +84,7 @@ def test_sitemap_lists_every_page(pages: dict[str, str], site: Path) -> None:
     assert sorted(listed) == sorted(SITE_URL + path for path in pages)
 
 
-def test_no_sitemap_without_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import mkdocs_hooks
-
+def test_no_sitemap_without_an_address(tmp_path: Path) -> None:
     for address, stays in ((SITE_URL, True), ("", False)):
         (tmp_path / "sitemap.xml").touch()
         mkdocs_hooks.on_post_build(SimpleNamespace(site_url=address, site_dir=str(tmp_path)))

@@ -1,7 +1,6 @@
 """Where on the site each element of the workshop is (W1–W27), and that it shows the package's numbers there."""
 
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -21,9 +20,6 @@ pytest_plugins = ["built_site"]
 MODEL = "llama-3.1-8b"
 CONFIG = PRESETS[MODEL]
 LONG = 16_384
-# the numbers of some pictures are inputs that the pages choose
-sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
-
 GIB, MIB, KIB = 2**30, 2**20, 2**10
 A100 = ACCELERATORS["a100-80gb"]
 
@@ -153,7 +149,7 @@ def tiles() -> list[str]:
 
 
 def online_softmax() -> list[str]:
-    from pages.pictures import row
+    from book.components.pictures import row
 
     from actckpt import flash_attention
 

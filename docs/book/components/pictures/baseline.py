@@ -1,0 +1,74 @@
+"""The picture of a step that recomputes nothing: every block stores what it computed until its backward pass."""
+
+from __future__ import annotations
+
+from actckpt.formulas.timeline import Pass
+from book.components.pictures import passes, scene
+from book.components.pictures.player import player
+from book.quantities import text
+
+POLICY = "none"
+
+
+def picture() -> str:
+    """The player."""
+    return player(
+        name="baseline",
+        title="Stored first, used last: memory climbs until the last layer has run",
+        description=(
+            f"{passes.N_LAYERS} layers run forward from left to right, then backward. Underneath, the memory that they "
+            "hold rises by one step with every forward pass and falls by one with every backward pass: a staircase up "
+            "and down."
+        ),
+        frames=sentences(),
+        drawing=scene.drawings(POLICY, verbs),
+        caption="Each step of the staircase is one layer's stored tensors. They lie from its forward pass to its "
+        "backward pass: the first layer's through almost the whole step.",
+        made_by=passes.MADE_BY.format(policy=POLICY),
+        assumes=passes.ASSUMES,
+        test="test_pictures::test_the_curve_of_a_step",
+    )
+
+
+def verbs(each: Pass) -> str:
+    """What a pass does, in a few words."""
+    return "compute, store" if each.action == "forward" else "use what is stored, free it"
+
+
+def sentences() -> list[str]:
+    """What each frame shows."""
+    said = ["Nothing has run yet. Each dashed box is a pass to come, as wide as the FLOPs that it takes."]
+    for each in passes.of(POLICY, "forward"):
+        said.append(_forward(each))
+    said.append(
+        f"The loss is known, and not one stored tensor has been used. All {passes.forward_total(POLICY)} wait for "
+        "gradients, which come from the other end."
+    )
+    for each in passes.of(POLICY, "backward"):
+        said.append(_backward(each))
+    peak = text.size(passes.peak(POLICY).bytes)
+    said.append(f"The step is over and everything is freed. At its peak it held {peak}.")
+    return said
+
+
+def _forward(each: Pass) -> str:
+    layer, held = each.layer + 1, text.size(each.bytes)
+    if layer == 1:
+        return f"Layer 1 computes its output, and stores what its backward pass will read: {held}."
+    if layer == passes.N_LAYERS:
+        return f"Layer {layer}, the last, has run. The layers hold {held}."
+    return f"Layer {layer} does the same with layer {layer - 1}'s output. The layers hold {held}."
+
+
+def _backward(each: Pass) -> str:
+    layer, alive = each.layer + 1, text.size(each.bytes)
+    if layer == passes.N_LAYERS:
+        return (
+            f"Layer {layer} turns back first: stored last, used first. While its gradients are computed, up to {alive} "
+            "are alive. This is the peak."
+        )
+    if layer == 1:
+        return (
+            f"Layer 1's tensors, stored in the very first pass, are read in the very last. At most {alive} are alive."
+        )
+    return f"Layer {layer + 1}'s tensors are gone. Layer {layer} reads its own; at most {alive} are alive."

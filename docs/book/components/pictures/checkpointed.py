@@ -1,0 +1,113 @@
+"""The picture of a step with checkpoints: a block keeps its input, and computes the rest again when it is needed."""
+
+from __future__ import annotations
+
+from actckpt.formulas.timeline import Pass
+from book.components.pictures import passes, scene, svg
+from book.components.pictures.player import player
+from book.components.pictures.scene import Scene
+from book.quantities import text
+
+POLICY = "full"
+
+
+def picture() -> str:
+    """The player."""
+    return player(
+        name="checkpointing",
+        title="Kept small, rebuilt one at a time: the staircase becomes a row of short towers",
+        description=(
+            f"{passes.N_LAYERS} layers run forward and keep only their inputs. In the backward pass each layer is "
+            "computed again just before its gradients, and freed before the next. Underneath, memory stays low in the "
+            "forward pass and rises to one rebuilt layer in the backward pass. A dashed line shows a step that "
+            "recomputes nothing: a higher staircase, which ends earlier."
+        ),
+        frames=sentences(),
+        drawing=scene.drawings(POLICY, verbs, _without),
+        caption="The dashed line is the picture above, on the same axes: higher, and over sooner. That is the whole "
+        "trade.",
+        made_by=passes.MADE_BY.format(policy=POLICY),
+        assumes=passes.ASSUMES,
+        test="test_pictures::test_the_curve_of_a_step",
+    )
+
+
+def verbs(each: Pass) -> str:
+    """What a pass does, in a few words."""
+    return {
+        "forward": "compute, discard, keep the input",
+        "recompute": "from its checkpoint",
+        "backward": "use what was rebuilt, free it",
+    }[each.action]
+
+
+def sentences() -> list[str]:
+    """What each frame shows."""
+    said = ["Nothing has run yet. The dashed line is the memory of the step above, which stores everything."]
+    for each in passes.of(POLICY, "forward"):
+        said.append(_forward(each))
+    said.append(
+        f"The loss is known. Instead of {passes.forward_total('none')} the layers hold "
+        f"{text.size(passes.of(POLICY, 'forward')[-1].bytes)}: a checkpoint for each of them."
+    )
+    for again, back in zip(passes.of(POLICY, "recompute"), passes.of(POLICY, "backward"), strict=True):
+        said += [_recompute(again), _backward(back)]
+    peak, without = (text.size(passes.peak(policy).bytes) for policy in (POLICY, "none"))
+    said.append(f"The step is over. Its peak was {peak} instead of {without}; the passes took {overhead()} more FLOPs.")
+    return said
+
+
+def overhead() -> str:
+    """What the recomputation adds to the FLOPs of the passes."""
+    more, less = (sum(each.flops for each in passes.passes(policy)) for policy in (POLICY, "none"))
+    return text.percent(more / less - 1)
+
+
+def _forward(each: Pass) -> str:
+    layer = each.layer + 1
+    if layer == 1:
+        return (
+            f"Layer 1 computes as before, but lets go of everything except its input, the checkpoint: "
+            f"{text.size(each.bytes)} instead of {text.size(passes.block_bytes('none'))}."
+        )
+    return f"Layer {layer} runs and leaves its checkpoint. {text.size(each.bytes)} are held."
+
+
+def _recompute(each: Pass) -> str:
+    layer = each.layer + 1
+    if layer == passes.N_LAYERS:
+        return (
+            f"Layer {layer} needs its tensors now. It runs forward a second time, from its checkpoint, and keeps "
+            f"everything: {text.size(each.bytes)}."
+        )
+    if layer == 1:
+        return f"Layer 1 is rebuilt from the last checkpoint there is. {text.size(each.bytes)} are held."
+    return f"Layer {layer} is rebuilt from its own checkpoint, into the room that layer {layer + 1} left."
+
+
+def _backward(each: Pass) -> str:
+    layer = each.layer + 1
+    if layer == passes.N_LAYERS:
+        return (
+            f"Layer {layer} runs backward and reads them; at most {text.size(each.bytes)} are alive. This is the peak. "
+            "Then all of it is freed, its checkpoint too."
+        )
+    return f"Layer {layer} runs backward, and is freed. At most {text.size(each.bytes)} were alive."
+
+
+def _without(drawn: Scene) -> str:
+    # the step that recomputes nothing, on this scene's axes
+    points = Scene("none", drawn.layout, drawn.span).outline()
+    top = min(points, key=lambda point: point[1])
+    held = text.size(passes.peak("none").bytes)
+    words = f"{held} with nothing recomputed" if drawn.layout.wide else f"{held} without"
+    end, right, y = points[-1][0], drawn.layout.right, drawn.layout.bottom
+    more = svg.group(
+        svg.path(f"M{end:.1f} {y + 4}v8H{right}v-8", cls="ac-line"),
+        svg.text(right, y + 26, f"+{overhead()}", cls="ac-strong", text_anchor="end"),
+        when=drawn.line.since(drawn.line.n_frames - 1),
+    )
+    place = (top[0] + 6, top[1] - 7)
+    return svg.group(
+        svg.path(svg.polyline(points), cls="ac-line ac-without"), svg.text(*place, words, cls="ac-quiet"), more
+    )

@@ -1,0 +1,204 @@
+"""The memories of a GPU: what is on the chip and what is beside it, with areas and bandwidths drawn to scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actckpt.hardware import GB
+from book.components.pictures import svg
+from book.components.pictures.player import player
+from book.components.pictures.svg import Timeline
+from book.quantities import flash_numbers as numbers
+from book.quantities import published, text
+from book.quantities.flash_numbers import CONFIG, DEVICE, SHAPE, size
+
+LINE = Timeline(6)
+CORES, SRAM, HBM, DOT, SCORES, TILES = range(6)
+SRAM_BANDWIDTH = published.PUBLISHED["sram_bandwidth"]
+# bfloat16
+WEIGHTS_BYTES = 2 * CONFIG.n_parameters
+# units of the drawing for a TB/s
+PIPE = 5.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things stand, in units of the drawing: the chip, and the memory beside it."""
+
+    name: str
+    width: float
+    height: float
+    chip: tuple[float, float, float, float]
+    memory: tuple[float, float, float, float]
+
+
+LAYOUTS = (
+    Layout("wide", 760, 372, (0, 30, 346, 330), (440, 30, 320, 300)),
+    Layout("narrow", 360, 644, (4, 26, 352, 300), (4, 386, 352, 250)),
+)
+
+
+def picture() -> str:
+    """The player."""
+    return player(
+        name="memories",
+        title="A little fast memory on the chip, a lot of slow memory beside it",
+        description="The chip: tensor cores and on-chip memory, joined by a broad band. Beside it the main memory, "
+        "HBM, joined to the chip by a narrow band. Inside it, to scale, the weights of a model, the scores of one "
+        "block, and a dot as large as all on-chip memory.",
+        frames=sentences(),
+        drawing="".join(_drawing(layout) for layout in LAYOUTS),
+        caption="To scale: the areas inside HBM, dot included, and the breadths of the two bands. The chip itself is "
+        "not: drawn like HBM, its SRAM would be the dot.",
+        made_by=f'actckpt.ACCELERATORS["{DEVICE.name}"]',
+        assumes=f"{DEVICE.source}; on-chip bandwidth as estimated in {SRAM_BANDWIDTH.source.label}, "
+        f"{SRAM_BANDWIDTH.place}. {text.model_label(CONFIG.name)} in bfloat16.",
+        test="test_flash_page::test_the_memories_are_drawn_to_scale",
+    )
+
+
+def sentences() -> list[str]:
+    """What each frame shows."""
+    return [
+        f"An {DEVICE.label} has {DEVICE.n_sms} streaming multiprocessors. Their tensor cores do the matrix "
+        "multiplications, and their registers hold what is being summed.",
+        f"Each has {size(DEVICE.sram_bytes)} of SRAM, for its L1 cache and for the shared memory that a kernel manages "
+        f"itself: {size(DEVICE.total_sram_bytes)} in all, at {SRAM_BANDWIDTH.words}.",
+        f"Beside the chip is HBM, {_memory()}, at {_bandwidth()}. Every tensor lies here: weights, gradients, "
+        f"optimizer states, activations. The weights of {text.model_label(CONFIG.name)} take the lower part.",
+        "Drawn to the same scale, all the SRAM of the chip is this dot.",
+        f"The scores of a single block at {numbers.seq_len()} tokens are this square, {size(SHAPE.matrix_bytes)}. "
+        "Standard attention moves it through the narrow band four times: written, read, written as probabilities, read "
+        "again.",
+        f"Flash attention brings tiles to the chip instead. A tile of keys, {numbers.tile_size()}, is a small part of "
+        "one SM's SRAM, and the scores that it gives never leave the chip.",
+    ]
+
+
+def _memory() -> str:
+    return f"{DEVICE.memory_bytes / GB:,.0f} GB"
+
+
+def _bandwidth() -> str:
+    return f"{DEVICE.bandwidth / 1e12:.1f} TB/s"
+
+
+def areas(layout: Layout) -> dict[str, float]:
+    """The areas inside HBM, by what they stand for."""
+    _, _, width, height = layout.memory
+    scale = width * height / DEVICE.memory_bytes
+    sizes = {"weights": WEIGHTS_BYTES, "scores": SHAPE.matrix_bytes, "sram": DEVICE.total_sram_bytes}
+    return {what: scale * n_bytes for what, n_bytes in sizes.items()}
+
+
+def breadths() -> dict[str, float]:
+    """The breadths of the bands."""
+    return {"sram": PIPE * SRAM_BANDWIDTH.value, "hbm": PIPE * DEVICE.bandwidth / 1e12}
+
+
+def _drawing(layout: Layout) -> str:
+    return svg.svg(layout.width, layout.height, *_chip(layout), *_bands(layout), *_hbm(layout), layout=layout.name)
+
+
+def _cells(layout: Layout) -> tuple[tuple[float, float, float, float], tuple[float, float, float, float]]:
+    # the tensor cores and the SRAM
+    x, y, width, height = layout.chip
+    block = (width - 116) / 2
+    return (x + 12, y + 36, block, height - 64), (x + width - block - 12, y + 36, block, height - 64)
+
+
+def _chip(layout: Layout) -> list[str]:
+    x, y, width, height = layout.chip
+    cores, sram = _cells(layout)
+    drawn = [
+        svg.text(x, y - 12, f"the chip of an {DEVICE.label}", cls="ac-strong"),
+        svg.box(x, y, width, height, cls="ac-chip", rx=10),
+        svg.text(cores[0], y + 24, "tensor cores", cls="ac-quiet"),
+        svg.group(*_grid(cores, "ac-box"), when=LINE.since(CORES)),
+        svg.text(cores[0], y + height - 10, f"{DEVICE.n_sms} SMs", cls="ac-quiet"),
+        svg.group(
+            svg.text(sram[0], y + 24, "SRAM", cls="ac-quiet"),
+            *_grid(sram, "ac-box ac-store"),
+            svg.text(sram[0], y + height - 10, size(DEVICE.total_sram_bytes), cls="ac-quiet"),
+            when=LINE.since(SRAM),
+        ),
+    ]
+    # one tile of keys in one SM's SRAM, by its share of the SM's area
+    left, top, cell_width, cell_height = _cell(sram, 40)
+    share = numbers.LAUNCHES.forward.block_n * numbers.HEAD * SHAPE.itemsize / DEVICE.sram_bytes
+    tile = svg.box(left, top, cell_width, max(cell_height * share, 1.5), cls="ac-attention", rx=0)
+    ring = svg.element("rect", cls="ac-now", x=left - 2, y=top - 2, width=cell_width + 4, height=cell_height + 4, rx=3)
+    return [*drawn, svg.group(tile, ring, when=LINE.on(TILES))]
+
+
+COLUMNS = 9
+
+
+def _cell(block: tuple[float, float, float, float], index: int) -> tuple[float, float, float, float]:
+    x, y, width, height = block
+    rows = -(-DEVICE.n_sms // COLUMNS)
+    step_x, step_y = width / COLUMNS, height / rows
+    return x + index % COLUMNS * step_x, y + index // COLUMNS * step_y, step_x - 2.5, step_y - 3
+
+
+def _grid(block: tuple[float, float, float, float], cls: str) -> list[str]:
+    cells = (_cell(block, index) for index in range(DEVICE.n_sms))
+    return [
+        svg.element("rect", cls=f"{cls} ac-cell", x=x, y=y, width=width, height=height, rx=1.5)
+        for x, y, width, height in cells
+    ]
+
+
+def _bands(layout: Layout) -> list[str]:
+    cores, sram = _cells(layout)
+    x, y, width, height = layout.chip
+    left, top = layout.memory[:2]
+    broad, narrow = breadths()["sram"], breadths()["hbm"]
+    middle, start, end = y + height / 2, cores[0] + cores[2] + 2, sram[0] - 4
+    on_chip = svg.group(
+        svg.element("rect", cls="ac-band", x=start, y=middle - broad / 2, width=end - start, height=broad),
+        svg.text((start + end) / 2, middle + 4.5, SRAM_BANDWIDTH.words, cls="ac-strong", text_anchor="middle"),
+        when=LINE.since(SRAM),
+    )
+    when = LINE.since(HBM)
+    if layout.name == "wide":
+        gap = left - x - width
+        band = svg.element("rect", cls="ac-band", x=x + width, y=middle - narrow / 2, width=gap, height=narrow)
+        words = svg.text(x + width + gap / 2, middle - 12, _bandwidth(), cls="ac-strong", text_anchor="middle")
+    else:
+        at, bottom = sram[0] + sram[2] / 2, y + height
+        band = svg.element("rect", cls="ac-band", x=at - narrow / 2, y=bottom, width=narrow, height=top - bottom)
+        words = svg.text(at - 14, (bottom + top) / 2 + 2, _bandwidth(), cls="ac-strong", text_anchor="end")
+    return [on_chip, svg.group(band, words, when=when)]
+
+
+def _hbm(layout: Layout) -> list[str]:
+    x, y, width, height = layout.memory
+    area = areas(layout)
+    weights, side, dot = area["weights"] / width, area["scores"] ** 0.5, area["sram"] ** 0.5
+    label_x = x + 26 + side
+    return [
+        svg.group(
+            svg.text(x, y - 12, f"HBM, {_memory()}", cls="ac-strong"),
+            svg.box(x, y, width, height, cls="ac-chip", rx=0),
+            svg.element("rect", cls="ac-area ac-parameters", x=x, y=y + height - weights, width=width, height=weights),
+            svg.text(
+                x + 14, y + height - weights / 2 + 4.5, f"weights, {_gb(WEIGHTS_BYTES)}", cls="ac-on ac-parameters"
+            ),
+            when=LINE.since(HBM),
+        ),
+        svg.group(
+            svg.element("rect", cls="ac-area ac-store", x=x + 14, y=y + 24, width=dot, height=dot),
+            svg.text(label_x, y + 31, f"all SRAM, {size(DEVICE.total_sram_bytes)}"),
+            when=LINE.since(DOT),
+        ),
+        svg.group(
+            svg.element("rect", cls="ac-area ac-attention", x=x + 14, y=y + 52, width=side, height=side),
+            svg.text(label_x, y + 52 + side / 2 + 4.5, f"scores of one block, {size(SHAPE.matrix_bytes)}"),
+            when=LINE.since(SCORES),
+        ),
+    ]
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / GB:.1f} GB"

@@ -1,0 +1,55 @@
+"""The passes of the step that two pictures show, and what they hold, from the package's timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+from actckpt import POLICIES, PRESETS
+from actckpt.formulas.timeline import Pass, timeline
+from book.quantities import text
+
+MODEL, N_LAYERS, SEQ_LEN = "llama-3.1-8b", 4, 16_384
+MADE_BY = f'actckpt.formulas.timeline.timeline(…, seq_len={SEQ_LEN}, policy=POLICIES["{{policy}}"])'
+ASSUMES = (
+    f"Llama accounting with flash attention, {N_LAYERS} of the blocks of {text.model_label(MODEL)}, "
+    f"{SEQ_LEN:,} tokens, bfloat16, the blocks alone: no logits, no training states."
+)
+
+
+@cache
+def passes(policy: str) -> tuple[Pass, ...]:
+    """The passes of the picture's model under a policy."""
+    config = replace(PRESETS[MODEL], n_layers=N_LAYERS)
+    return tuple(timeline(config, seq_len=SEQ_LEN, policy=POLICIES[policy]))
+
+
+def peak(policy: str) -> Pass:
+    """The pass in which the most is alive."""
+    return max(passes(policy), key=lambda each: each.bytes)
+
+
+def frame_of(index: int) -> int:
+    """The frame of a pass: first comes a frame in which nothing has run, and between the directions the loss."""
+    return index + 1 if index < N_LAYERS else index + 2
+
+
+def n_frames(policy: str) -> int:
+    """The frames of a policy's picture: one a pass, and one before, between and after."""
+    return len(passes(policy)) + 3
+
+
+def forward_total(policy: str) -> str:
+    """What the blocks hold when all have run forward."""
+    return text.size(passes(policy)[N_LAYERS - 1].bytes)
+
+
+def block_bytes(policy: str) -> int:
+    """What one block holds between its forward and its backward pass."""
+    return int(passes(policy)[0].bytes)
+
+
+def of(policy: str, action: str) -> Sequence[Pass]:
+    """The passes of one kind, in order."""
+    return [each for each in passes(policy) if each.action == action]

@@ -1,0 +1,256 @@
+"""The tiles of flash attention: one tile of scores at a time, and what causality hides is never visited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from actckpt.ops.attention import reference
+from actckpt.ops.attention.options import Options
+from book.components.pictures import svg
+from book.components.pictures.player import player
+from book.components.pictures.svg import Timeline
+
+N_TILES = 4
+CAUSAL = Options(scale=1.0, right=0)
+NEVER_WRITTEN = "the scores: never written"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One tile of scores: of which tile of queries, of which tile of keys, and whether it takes a mask."""
+
+    queries: int
+    keys: int
+    masked: bool
+
+
+def visits(seq_len: int, block_m: int, block_n: int) -> list[Visit]:
+    """The tiles that a causal forward pass visits, in their order, by the rules of the package's reference."""
+    # [B, n_kv, n / n_kv, S, D] and [B, n_kv, S, D], as the reference has them
+    q, k = torch.empty(1, 1, 1, seq_len, 1, device="meta"), torch.empty(1, 1, seq_len, 1, device="meta")
+    found = []
+    for i, queries in enumerate(reference._tiles(seq_len, block_m)):
+        for j, keys in enumerate(reference._tiles(seq_len, block_n)):
+            if reference._hidden(queries, keys, q, k, CAUSAL):
+                break
+            # the first query of the tile does not see its last key
+            found.append(Visit(i, j, masked=keys.stop - 1 > queries.start))
+    return found
+
+
+def counts(seq_len: int, block_m: int, block_n: int) -> tuple[int, int, int]:
+    """The tiles of scores in all, those that are visited, and those of them that take a mask."""
+    found = visits(seq_len, block_m, block_n)
+    return -(-seq_len // block_m) * -(-seq_len // block_n), len(found), sum(visit.masked for visit in found)
+
+
+SEQ_LEN = N_TILES * reference.BLOCK_M
+VISITS = visits(SEQ_LEN, reference.BLOCK_M, reference.BLOCK_N)
+LINE = Timeline(len(VISITS) + 2)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things stand, in units of the drawing."""
+
+    name: str
+    width: float
+    height: float
+    left: float
+    top: float
+    cell: float
+    chip: tuple[float, float, float, float]
+
+
+GAP = 4
+LAYOUTS = (
+    Layout("wide", 760, 372, 92, 84, 62, (486, 84, 274, 260)),
+    Layout("narrow", 360, 536, 62, 76, 54, (10, 356, 340, 170)),
+)
+
+
+def picture() -> str:
+    """The player."""
+    return player(
+        name="tile-by-tile",
+        title="One tile of scores at a time, and none of them goes to memory",
+        description="A grid of four tiles of queries by four tiles of keys. The tiles on and below the diagonal are "
+        "computed one after another on the chip; those above are never visited. When a row of tiles is done, its "
+        "output and log-sum-exp are written to memory.",
+        frames=sentences(),
+        drawing="".join(_drawing(layout) for layout in LAYOUTS),
+        caption="Solid is what is being computed; faded tiles are gone, only their place in the grid remains. A half "
+        "tile lies on the diagonal and takes a mask; crossed-out tiles lie in the future of all their queries.",
+        made_by=f"book.components.pictures.tiles.visits({SEQ_LEN}, {reference.BLOCK_M}, {reference.BLOCK_N})",
+        assumes=f"One head, {SEQ_LEN} tokens, a causal mask, tiles of {reference.BLOCK_M} × {reference.BLOCK_N} as the "
+        "reference takes them; a GPU works on many rows of tiles at once, each on an SM of its own.",
+        test="test_flash_page::test_the_tiles_that_are_visited",
+    )
+
+
+def sentences() -> list[str]:
+    """What each frame shows."""
+    masked = sum(visit.masked for visit in VISITS)
+    said = [
+        "q, k and v lie in memory, in tiles. The scores would be a square of all queries by all keys: it is only drawn."
+    ]
+    said += [_sentence(visit) for visit in VISITS]
+    said.append(
+        f"Of {N_TILES**2} tiles, {len(VISITS)} were computed, {masked} of them with a mask, and "
+        f"{N_TILES**2 - len(VISITS)} never. Memory has the output and one number for each query, and no score."
+    )
+    return said
+
+
+def _sentence(visit: Visit) -> str:
+    start = f"Queries {visit.queries + 1}, keys {visit.keys + 1}"
+    if not visit.masked:
+        more = "a new row begins with empty sums." if visit.keys == 0 else "the sums so far are rescaled and added to."
+        return f"{start}: every query sees every key, so no mask is needed; {more}"
+    end = "The row is done, and its output and log-sum-exp go back to memory"
+    return f"{start}: on the diagonal, a mask hides the keys that come later. {end}; what is to the right is skipped."
+
+
+def _of(queries: int | None = None, keys: int | None = None) -> list[int]:
+    return [
+        1 + index
+        for index, visit in enumerate(VISITS)
+        if queries in (None, visit.queries) and keys in (None, visit.keys)
+    ]
+
+
+def _drawing(layout: Layout) -> str:
+    return svg.svg(
+        layout.width,
+        layout.height,
+        *_memory(layout),
+        *_grid(layout),
+        *_outputs(layout),
+        *_chip(layout),
+        layout=layout.name,
+    )
+
+
+def _at(layout: Layout, queries: int, keys: int) -> tuple[float, float]:
+    step = layout.cell + GAP
+    return layout.left + keys * step, layout.top + queries * step
+
+
+def _memory(layout: Layout) -> list[str]:
+    drawn = [svg.text(0, 14, "in memory (HBM)", cls="ac-strong")]
+    for tile in range(N_TILES):
+        x, y = _at(layout, tile, tile)
+        drawn += [
+            _named(layout.left - 40, y, 28, layout.cell, f"Q{tile + 1}", _of(queries=tile)),
+            _named(x, layout.top - 56, layout.cell, 20, f"K{tile + 1}", _of(keys=tile)),
+            _named(x, layout.top - 32, layout.cell, 20, f"V{tile + 1}", _of(keys=tile)),
+        ]
+    return drawn
+
+
+def _named(x: float, y: float, width: float, height: float, name: str, used: list[int]) -> str:
+    middle = {"text_anchor": "middle"}
+    return svg.group(
+        svg.box(x, y, width, height),
+        svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-quiet", **middle),
+        svg.group(
+            svg.box(x, y, width, height, cls="ac-attention"),
+            svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-on ac-attention", **middle),
+            when=LINE.on(*used),
+        ),
+    )
+
+
+def _grid(layout: Layout) -> list[str]:
+    drawn, size = [], layout.cell
+    for queries in range(N_TILES):
+        for keys in range(N_TILES):
+            x, y = _at(layout, queries, keys)
+            visit = next((each for each in VISITS if (each.queries, each.keys) == (queries, keys)), None)
+            if visit is None:
+                cross = f"M{x + 9} {y + 9}L{x + size - 9} {y + size - 9}M{x + size - 9} {y + 9}L{x + 9} {y + size - 9}"
+                drawn += [svg.box(x, y, size, size, cls="ac-empty ac-faint"), svg.path(cross, cls="ac-grid")]
+                continue
+            [frame] = _of(queries, keys)
+            drawn += [
+                svg.box(x, y, size, size, cls="ac-empty"),
+                svg.group(_tile(x, y, size, visit.masked), cls="ac-trace", when=LINE.since(frame + 1)),
+                svg.group(_tile(x, y, size, visit.masked), when=LINE.on(frame)),
+                svg.element("rect", cls="ac-now", x=x, y=y, width=size, height=size, rx=3, when=LINE.on(frame)),
+            ]
+    x, y = _at(layout, N_TILES, 0)
+    return [*drawn, svg.text(x, y + 12, NEVER_WRITTEN, cls="ac-quiet")]
+
+
+def _tile(x: float, y: float, size: float, masked: bool) -> str:
+    if not masked:
+        return svg.box(x, y, size, size, cls="ac-attention")
+    return svg.path(f"M{x} {y}V{y + size}H{x + size}Z", cls="ac-box ac-attention")
+
+
+def _outputs(layout: Layout) -> list[str]:
+    drawn, size = [], layout.cell
+    for queries in range(N_TILES):
+        x, y = _at(layout, queries, N_TILES)
+        done = LINE.since(max(_of(queries=queries)))
+        name = f"O{queries + 1}"
+        drawn += [
+            svg.box(x + 8, y, 28, size, cls="ac-empty"),
+            svg.box(x + 40, y, 7, size, cls="ac-empty", rx=1.5),
+            svg.group(
+                svg.box(x + 8, y, 28, size, cls="ac-attention"),
+                svg.text(x + 22, y + size / 2 + 4.5, name, cls="ac-on ac-attention", text_anchor="middle"),
+                svg.box(x + 40, y, 7, size, cls="ac-attention", rx=1.5),
+                when=done,
+            ),
+        ]
+    x, y = _at(layout, N_TILES, N_TILES)
+    return [*drawn, svg.text(x + 47, y + 12, "output, lse", cls="ac-quiet", text_anchor="end")]
+
+
+def _chip(layout: Layout) -> list[str]:
+    x, y, width, height = layout.chip
+    size, top = 62, y + 22
+    drawn = [
+        svg.text(x, y - 8, "on the chip, in one SM", cls="ac-strong"),
+        svg.box(x, y, width, height, cls="ac-chip", rx=8),
+    ]
+    wide = layout.name == "wide"
+    left = x + (28 if wide else 18)
+    square = left + 46
+    for index, visit in enumerate(VISITS):
+        part = [
+            _named_now(left, top + 56, 28, size, f"Q{visit.queries + 1}"),
+            _named_now(square, top, size, 20, f"K{visit.keys + 1}"),
+            _named_now(square, top + 24, size, 20, f"V{visit.keys + 1}"),
+            _tile(square, top + 56, size, visit.masked),
+        ]
+        drawn.append(svg.group(*part, when=LINE.on(1 + index)))
+    drawn.append(svg.box(square, top + 56, size, size, cls="ac-empty"))
+    sums = (left, top + 168) if wide else (x + 196, top + 10)
+    return [
+        *drawn,
+        svg.text(square + size + 12, top + 92, "scores" if wide else "", cls="ac-quiet"),
+        *_sums(sums, wide),
+    ]
+
+
+def _named_now(x: float, y: float, width: float, height: float, name: str) -> str:
+    label = svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-on ac-attention", text_anchor="middle")
+    return svg.box(x, y, width, height, cls="ac-attention") + label
+
+
+def _sums(place: tuple[float, float], wide: bool) -> list[str]:
+    # how much of its row each sum has seen
+    x, y = place
+    width = 190 if wide else 136
+    drawn = [svg.text(x, y - 8 + 4, "running sums m, l and a", cls="ac-quiet")]
+    drawn.append(svg.box(x, y + 8, width, 22, cls="ac-empty"))
+    for index, visit in enumerate(VISITS):
+        share = (visit.keys + 1) / (visit.queries + 1)
+        drawn.append(svg.box(x, y + 8, share * width, 22, cls="ac-attention", when=LINE.on(1 + index)))
+        words = f"{visit.keys + 1} of {visit.queries + 1} tiles of keys seen"
+        drawn.append(svg.text(x, y + 48, words, cls="ac-quiet", when=LINE.on(1 + index)))
+    return drawn

@@ -1,0 +1,1 @@
+"""Numbers, and how they are written: functions with arguments, and data with sources."""
