@@ -120,7 +120,7 @@ def plotly_page(site: Path, target: Path) -> None:
     from actckpt import estimate
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
-    from book.chapters import home
+    from book.chapters import index as home
     from book.components import explorer
     from book.quantities import text
 

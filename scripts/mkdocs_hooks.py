@@ -1,4 +1,4 @@
-"""What MkDocs does before and after it renders a page: fresh code, computed numbers, typeset formulas, links."""
+"""What MkDocs does before and after it renders a page: fresh code, executed labs, typeset formulas, links."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
 from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-NUMBER = re.compile(r"\{\{ (?:(\w+)\.)?(\w+) \}\}")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:]?)', re.DOTALL)
 # of the theme's script: where a page is no file, it loads the search index, which is large, along with the page
 INDEX_AT_ONCE, INDEX_ON_SEARCH = '(location.protocol!=="file:"),', "(!1),"
@@ -30,10 +30,12 @@ def on_startup(**_: Any) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "scripts")]
 
 
-def on_pre_build(**_: Any) -> None:
-    """Forget the package, so that `mkdocs serve` shows a formula as it is after an edit."""
+@event_priority(100)
+def on_config(config: Any, **_: Any) -> Any:
+    """Forget the package before anything imports it, so that `mkdocs serve` shows a formula as it is after an edit."""
     for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "labs", "book")]:
         del sys.modules[name]
+    return config
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:
@@ -54,11 +56,6 @@ def on_page_read_source(page: Any, **_: Any) -> str | None:
         return str(importlib.import_module("book.components.lab").page(RUNNING.pop(name).result()))
     except CellExecutionError as error:
         raise PluginError(f"docs/labs/{name}.py failed:\n{error}") from error
-
-
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put what a function of `book` returns in the place of `{{ module.function }}`; no module means `numbers`."""
-    return NUMBER.sub(lambda match: _number(match[1] or "numbers", match[2]), markdown)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
@@ -90,12 +87,6 @@ def _one_sheet(config: Any) -> File:
     sheets = [file.read_text(encoding="utf-8") for file in files if file.name != "_mkdocstrings.css"]
     config.extra_css = ["assets/actckpt.css"]
     return File.generated(config, config.extra_css[0], content="\n".join(sheets))
-
-
-def _number(module: str, function: str) -> str:
-    mark = importlib.import_module("book.quantities.text").mark
-    layer = "quantities" if Path(ROOT, f"docs/book/quantities/{module}.py").is_file() else "chapters"
-    return str(mark(getattr(importlib.import_module(f"book.{layer}.{module}"), function)()))
 
 
 def _mathml(match: re.Match[str]) -> str:

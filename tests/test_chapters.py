@@ -1,9 +1,8 @@
 """What the chapters on activations, training memory and compute cost derive from the package."""
 
 import pytest
-from book.chapters import compute_cost as compute
 from book.chapters import training_memory as training
-from book.quantities import blocks, costs, published
+from book.quantities import costs, published, steps, tensors
 
 from actckpt import PRESETS, estimate
 
@@ -11,25 +10,25 @@ MODEL = "llama-3.1-8b"
 
 
 def test_every_tensor_has_words_and_one_place_in_the_comparison() -> None:
-    paper, llama = (tuple(term.name for term in blocks.step(name).block) for name in ("paper", "llama"))
-    assert (tuple(blocks.PAPER), tuple(blocks.LLAMA)) == (paper, llama)
+    paper, llama = (tuple(term.name for term in step.block) for step in (tensors.PAPER_STEP, tensors.LLAMA_STEP))
+    assert (tuple(tensors.PAPER), tuple(tensors.LLAMA)) == (paper, llama)
     for place, names in ((1, paper), (2, llama)):
-        compared = [name for row in blocks.REPLACED for name in row[place]]
+        compared = [name for row in tensors.REPLACED for name in row[place]]
         assert sorted(compared) == sorted(names)
 
 
 def test_the_paper_counts_bytes_and_there_are_18_sbh_and_3_nssb_elements() -> None:
-    assert blocks.symbolic(blocks.step("paper").block) == "34\u00a0SBH + 5\u00a0nS²B"
-    assert blocks.symbolic(blocks.step("paper").block, elements=True) == "18\u00a0SBH + 3\u00a0nS²B"
+    assert tensors.symbolic(tensors.PAPER_BLOCK) == "34\u00a0SBH + 5\u00a0nS²B"
+    assert tensors.symbolic(tensors.PAPER_BLOCK, elements=True) == "18\u00a0SBH + 3\u00a0nS²B"
     components = {"attention": "11\u00a0SBH + 5\u00a0nS²B", "ffn": "19\u00a0SBH", "norm": "4\u00a0SBH"}
     for component, formula in components.items():
-        terms = blocks.step("paper").block.where(lambda term, kind=component: term.component == kind)
-        assert blocks.symbolic(terms) == formula
+        terms = tensors.PAPER_BLOCK.where(lambda term, kind=component: term.component == kind)
+        assert tensors.symbolic(terms) == formula
 
 
-@pytest.mark.parametrize("model", blocks.SIZES)
+@pytest.mark.parametrize("model", steps.SIZES)
 def test_the_formula_of_a_llama_block(model: str) -> None:
-    constant, heads, width = blocks.llama_coefficients()
+    constant, heads, width = tensors.llama_coefficients()
     assert (constant, heads, width) == (12, 4, 6)
     config, block = PRESETS[model], estimate(model, seq_len=4096).block
     ratio, inner = config.n_kv_heads / config.n_heads, config.ffn_size / config.hidden_size
@@ -40,8 +39,7 @@ def test_the_formula_of_a_llama_block(model: str) -> None:
 
 def test_attention_overtakes_the_ffn_where_s_is_2h() -> None:
     shares = {
-        name: {half: float(share) for half, share in compute.overheads(at).items()}
-        for name, at in compute.CASES.items()
+        name: {half: float(share) for half, share in costs.overheads(at).items()} for name, at in costs.CASES.items()
     }
     for name, attention, ffn in (
         ("S ≪ H", 11.1, 22.2),
@@ -50,15 +48,15 @@ def test_attention_overtakes_the_ffn_where_s_is_2h() -> None:
         ("S = 4H", 20.0, 13.3),
     ):
         assert [round(100 * shares[name][half], 1) for half in ("attention", "ffn", "both")] == [attention, ffn, 33.3]
-        if at := compute.CASES[name]:
+        if at := costs.CASES[name]:
             for policy in ("attention", "ffn", "both"):
                 step = estimate(MODEL, seq_len=at * PRESETS[MODEL].hidden_size, policy=policy, accounting="workshop")
                 assert step.flops.overhead == pytest.approx(shares[name][policy], rel=1e-12)
 
 
 def test_the_worked_example_is_a_llama_at_4095_tokens_and_no_block_of_the_workshop() -> None:
-    assert costs.llama_length_of_the_example() == "4,095"
-    assert float(costs.workshop_ratio()) < float(costs.example_ratio())
+    assert costs.length_of_the_example() == 4095
+    assert costs.coefficients("ffn")[0] / costs.coefficients("attention")[0] < costs.EXAMPLE[1] / costs.EXAMPLE[0]
 
 
 def test_published_overheads() -> None:
@@ -78,5 +76,5 @@ def test_the_logits_set_the_peak_of_a_recomputed_step() -> None:
     logits = step.head.ledger["loss.log_probabilities"].bytes
     assert logits > step.total_bytes
     # saved once, with the gradient of log-softmax's output and of its input
-    assert training.logits_copies() == "3"
+    assert training.logits_copies() == 3
     assert 0 <= step.working_bytes - (step.total_bytes + step.head.ledger.bytes + 2 * logits) < 1024

@@ -1,12 +1,14 @@
 """The chapter on flash attention: what its charts and tables count is what attention reads, writes and multiplies."""
 
+import html
 import re
 from pathlib import Path
 
 import pytest
 from book.chapters import flash_attention
 from book.components.pictures import hierarchy, row, softmax, tiles
-from book.quantities import flash_numbers
+from book.quantities import flash
+from book.quantities.text import gib, size
 
 from actckpt import ACCELERATORS, PRESETS, estimate
 from actckpt.formulas import traffic
@@ -85,10 +87,10 @@ def test_flash_attention_multiplies_what_the_kernels_do() -> None:
 
 
 def test_traffic_grows_as_theorem_2_says() -> None:
-    assert flash_numbers.growth("seq_len") == pytest.approx((4, 4, 4), rel=0.01)
+    assert flash.traffic_growth("seq_len") == pytest.approx((4, 4, 4), rel=0.01)
     # d² and 1/M: a larger head makes the rows longer and the tiles shorter; standard attention does not care
-    assert flash_numbers.growth("head_dim") == pytest.approx((1, 4, 1), rel=0.01)
-    assert flash_numbers.growth("sram") == pytest.approx((1, 0.5, 0.5), rel=0.01)
+    assert flash.traffic_growth("head_dim") == pytest.approx((1, 4, 1), rel=0.01)
+    assert flash.traffic_growth("sram") == pytest.approx((1, 0.5, 0.5), rel=0.01)
 
 
 def test_attention_traffic() -> None:
@@ -131,21 +133,21 @@ def test_attention_bounds() -> None:
 
 
 def test_the_tiles_are_the_package_s() -> None:
-    assert flash_numbers.TILES == TILES
+    assert flash.TILES == TILES
 
 
 def test_the_scores_of_the_example() -> None:
-    assert flash_numbers.matrix() == "1\u00a0GiB"
+    assert size(flash.SHAPE.matrix_bytes) == "1\u00a0GiB"
     assert 2 * 32 * 4096**2 == 2**30 == Shape.of(PRESETS[MODEL], 4096).matrix_bytes
-    assert flash_numbers.total_sram() == "20.25\u00a0MiB"
+    assert size(flash.DEVICE.total_sram_bytes) == "20.25\u00a0MiB"
     assert 108 * 192 * 1024 == 20.25 * 2**20
 
 
 def test_the_comparison_has_the_package_s_numbers() -> None:
-    cells = re.sub(r"<[^>]+>", "|", flash_attention.comparison())
+    cells = html.unescape(re.sub(r"<[^>]+>", "|", flash_attention.comparison()))
     for attention in ("eager", "flash"):
         saved = estimate(MODEL, seq_len=4096, attention=attention).block.component_bytes("attention")
-        assert flash_numbers.size(saved) in cells
+        assert size(saved) in cells
     assert "2.0\u00a0× the forward pass's FLOPs" in cells
     assert "2.5\u00a0× the forward pass's FLOPs" in cells
 
@@ -155,7 +157,7 @@ def test_composition_has_the_package_s_numbers() -> None:
     for policy in ("none", "core_attention", "ffn", "save_attention", "full"):
         for seq_len in (32 * 1024, 128 * 1024):
             step = estimate(MODEL, seq_len=seq_len, policy=policy)
-            assert flash_attention.text.prose_gib(step.total_bytes) in table
+            assert gib(step.total_bytes) in table
     core, none = (estimate(MODEL, seq_len=131072, policy=name).total_bytes for name in ("core_attention", "none"))
     assert 1 - core / none < 0.1, "the page says that it saves next to nothing"
 

@@ -69,7 +69,7 @@ def layer_stack() -> list[str]:
 
 def peaks(policy: str) -> list[str]:
     passes = timeline(replace(CONFIG, n_layers=4), seq_len=LONG, policy=POLICIES[policy])
-    return [f"{fixed(max(one.bytes for one in passes) / GIB, 2)} GiB"]
+    return [f"{max(one.bytes for one in passes) / GIB:.3g} GiB"]
 
 
 def step_flops() -> list[str]:
@@ -161,7 +161,7 @@ def compared() -> list[str]:
     eager, flash = (
         estimate(MODEL, seq_len=4096, attention=kind).block.component_bytes("attention") for kind in ("eager", "flash")
     )
-    return [f"{fixed(eager / GIB, 3)} GiB", f"{fixed(flash / MIB)} MiB"]
+    return [f"{eager / GIB:.3g} GiB", f"{fixed(flash / MIB)} MiB"]
 
 
 def bounds() -> list[str]:

@@ -7,7 +7,7 @@ from html import escape
 
 from book.claims import CLAIMS, SECTIONS, finding
 from book.claims.claim import Claim, Finding, Verdict
-from book.quantities.text import mark
+from book.components.template import mark
 
 SIGNS = {Verdict.HOLDS: "✓", Verdict.ONLY_WHEN: "◐", Verdict.FAILS: "✗", Verdict.CITED: "§"}
 CHAPTERS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import runpy
 from contextlib import redirect_stdout
-from html import escape
 from pathlib import Path
+
+from book.components.template import html
 
 ANSWERS = Path(__file__).resolve().parents[2] / "snippets" / "exercises"
 
@@ -16,7 +17,9 @@ def answer(name: str) -> str:
     file = ANSWERS / f"{name}.py"
     code = file.read_text(encoding="utf-8").rstrip()
     # as HTML: a block of code that the theme would number and offer to copy is for code
-    printed = f'<pre class="ac-printed" tabindex="0" aria-label="What it prints">{escape(run(file))}</pre>'
+    printed = html(
+        '<pre class="ac-printed" tabindex="0" aria-label="What it prints">{{ printed }}</pre>', printed=run(file)
+    )
     return f"``` {{ .python }}\n{code}\n```\n\n{printed}\n"
 
 
@@ -28,6 +31,6 @@ def run(file: Path) -> str:
     return printed.getvalue().rstrip()
 
 
-def count() -> str:
+def count() -> int:
     """How many exercises there are."""
-    return str(len(list(ANSWERS.glob("*.py"))))
+    return len(list(ANSWERS.glob("*.py")))

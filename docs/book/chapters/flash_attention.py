@@ -1,125 +1,123 @@
-"""The tables and charts of "Flash attention"; `flash_numbers` has its sentences' numbers, `flash_code` its code."""
+"""The tables, charts and code of "Flash attention"."""
 
 from __future__ import annotations
 
-from actckpt import ACCELERATORS, Accelerator, estimate
+import inspect
+import textwrap
+from pathlib import Path
+
+import torch
+from markupsafe import Markup
+
+from actckpt import ACCELERATORS, Accelerator, flash_attention
 from actckpt.figures.flash import attention_bounds, attention_traffic
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Kernel
 from actckpt.hardware import GB, REGISTER_BYTES
-from book.components import figure
-from book.quantities import published, text
-from book.quantities.flash_numbers import (
-    ACCELERATOR,
+from actckpt.llama import eager_attention
+from actckpt.ops.attention import reference
+from book.components.figure import figure
+from book.components.table import table
+from book.components.template import code, html, mark
+from book.quantities.flash import (
     DEVICE,
+    FLASH,
     HEAD,
-    MODEL,
+    LOADS,
     SEQ_LEN,
-    SHAPE,
+    STANDARD,
     TILES,
+    attention_bytes,
     backward_share,
-    growth,
-    size,
-    table,
+    traffic_growth,
 )
+from book.quantities.published import PUBLISHED
+from book.quantities.steps import CONFIG, MODEL, step
+from book.quantities.text import fixed, gib, model_label, percent, size, times, tokens
 
-LABEL = text.model_label(MODEL)
-BOUNDS = (
-    f"One block's attention of {LABEL}, S = {SEQ_LEN:,}, bfloat16, nothing masked; bytes and matmul FLOPs from the "
-    f"tensors' shapes and the package's tiles, rates from the datasheet."
-)
+LABEL = model_label(MODEL)
 
 
-def memories() -> str:
+def memories() -> Markup:
     """The table of an A100's memories: what they are, how large, how fast, and who decides what lies there."""
-    cited = published.PUBLISHED
-
-    def latency(name: str) -> str:
-        return cited[name].words
-
     rows = (
         ("registers", size(DEVICE.n_sms * REGISTER_BYTES), "–", "–", "the compiler"),
         (
             "L1 cache and shared memory, “SRAM”",
             f"{DEVICE.n_sms} × {size(DEVICE.sram_bytes)} = {size(DEVICE.total_sram_bytes)}",
-            f"{cited['sram_bandwidth'].words}",
-            f"{latency('shared_latency')} (shared), {latency('l1_latency')} (L1)",
+            PUBLISHED["sram_bandwidth"].words,
+            f"{PUBLISHED['shared_latency'].words} (shared), {PUBLISHED['l1_latency'].words} (L1)",
             "the kernel's author: shared memory; the rest is a cache",
         ),
-        ("L2 cache", size(DEVICE.l2_bytes or 0), "–", latency("l2_latency"), "the hardware"),
+        ("L2 cache", size(DEVICE.l2_bytes or 0), "–", PUBLISHED["l2_latency"].words, "the hardware"),
         (
             "HBM",
             f"{DEVICE.memory_bytes / GB:,.0f} GB",
             _tb_s(DEVICE.bandwidth),
-            latency("hbm_latency"),
+            PUBLISHED["hbm_latency"].words,
             "you: every tensor lies here, weights, activations and optimizer states alike",
         ),
     )
     head = ("memory", "size", "bandwidth", "latency", "who decides what lies there")
-    body = "".join(_row(name, *cells) for name, *cells in rows)
-    return table(f"The memories of an {DEVICE.label}", head, body, words=True)
+    return table(f"The memories of an {DEVICE.label}", head, rows, kind="words")
 
 
-def accelerators() -> str:
+def accelerators() -> Markup:
     """The table of the accelerators: memory on the chip and beside it, and how many FLOPs a byte has to feed."""
-    rows = "".join(
-        _row(
+    head = ("", "SMs × SRAM", "for a thread block", "HBM", "matmuls, bf16", "FLOPs a byte")
+    rows = [
+        (
             device.label,
             f"{device.n_sms} × {size(device.sram_bytes)}",
             size(device.shared_bytes),
             _tb_s(device.bandwidth),
             f"{device.bf16_flops / 1e12:,.0f} TFLOP/s",
-            text.fixed(device.balance, 0),
+            fixed(device.balance),
         )
         for device in ACCELERATORS.values()
-    )
-    head = ("", "SMs × SRAM", "for a thread block", "HBM", "matmuls, bf16", "FLOPs a byte")
+    ]
     return table("On the chip and beside it, card by card", head, rows)
 
 
-def saved() -> str:
+def saved() -> Markup:
     """What the attention of one block saves, eager and flash, tensor by tensor, as a table."""
-    eager, flash = (
-        {term.name: term.bytes for term in block if term.component == "attention"}
-        for block in (estimate(MODEL, seq_len=SEQ_LEN, attention=attention).block for attention in ("eager", "flash"))
-    )
-    rows = "".join(
-        _row(f"<code>{name}</code>", _mib(eager.get(name, 0)), _mib(flash.get(name, 0)))
-        for name in dict.fromkeys([*eager, *flash])
-    )
-    return text.table(
+    worlds = [
+        {term.name: term.bytes for term in step(seq_len=SEQ_LEN, attention=each).block if term.component == "attention"}
+        for each in ("eager", "flash")
+    ]
+    names = dict.fromkeys(name for world in worlds for name in world)
+    return table(
         f"Attention in one block of {LABEL}, S = {SEQ_LEN:,}, in MiB",
         ("tensor", "eager", "flash"),
-        rows,
-        _row("sum", _mib(sum(eager.values())), _mib(sum(flash.values()))),
+        [(code(name), *(_exact(world.get(name, 0), 2**20, 1) for world in worlds)) for name in names],
+        ("sum", *(_exact(attention_bytes(each), 2**20, 1) for each in ("eager", "flash"))),
     )
 
 
-def round_trips() -> str:
+def round_trips() -> Markup:
     """Standard and flash attention side by side: what each kernel of the forward pass moves."""
-    columns = (
-        ("Standard", traffic.standard_forward(SHAPE)),
-        ("Flash, each tensor once", traffic.flash_forward(SHAPE)),
-        ("Flash, every load", traffic.flash_forward(SHAPE, TILES)),
+    columns = {"Standard": STANDARD, "Flash, each tensor once": FLASH, "Flash, every load": LOADS}
+    return Markup('<div class="ac-beside">{}</div>').format(
+        Markup("").join(_moves(name, kernels.forward) for name, kernels in columns.items())
     )
-    return '<div class="ac-beside">' + "".join(_moves(name, kernels) for name, kernels in columns) + "</div>"
 
 
-def _moves(name: str, kernels: list[Kernel]) -> str:
-    rows = "".join(
-        _row(f"{way} {', '.join(_code_word(tensor) for tensor in tensors)}", _gb(sum(tensors.values())))
+def _moves(name: str, kernels: list[Kernel]) -> Markup:
+    rows = [
+        (Markup(f"{way} ") + Markup(", ").join(map(code, tensors)), _gb(sum(tensors.values())))
         for kernel in kernels
         for way, tensors in (("read", kernel.reads), ("write", kernel.writes))
-    )
-    return table(name, ("", "GB"), rows, _row("moved", _gb(traffic.moved_bytes(kernels))))
+    ]
+    return table(name, ("", "GB"), rows, ("moved", _gb(traffic.moved_bytes(kernels))))
 
 
-def traffic_chart() -> str:
+def traffic_chart() -> Markup:
     """The chart of what one head moves, over the sequence length."""
-    return figure.figure(
-        attention_traffic(HEAD, ACCELERATOR),
+    return figure(
+        attention_traffic,
+        HEAD,
+        DEVICE.name,
         name="traffic",
-        made_by=f'actckpt.figures.flash.attention_traffic({HEAD}, "{ACCELERATOR}")',
         assumes=f"Forward pass of one head, head dimension {HEAD}, bfloat16, nothing masked; tiles of "
         f"{traffic.largest_tile(DEVICE.shared_bytes, HEAD)} rows, which fill the shared memory of one SM of an "
         f"{DEVICE.label}; dotted is the least that can be moved; GB of 10⁹ bytes.",
@@ -127,152 +125,169 @@ def traffic_chart() -> str:
     )
 
 
-def exponents() -> str:
+def exponents() -> Markup:
     """By what the traffic grows when one of its quantities doubles, as a table."""
-    rows = "".join(
-        _row(what, *(f"{text.fixed(factor, 2)}\u00a0×" for factor in growth(change))) for what, change in _DOUBLED
-    )
+    doubled = {
+        "the sequence length S": "seq_len",
+        "the head dimension d": "head_dim",
+        "the on-chip memory M": "sram",
+    }
     head = ("twice", "standard", "flash", "if it were S²/M")
+    rows = [(what, *(times(factor, 2) for factor in traffic_growth(change))) for what, change in doubled.items()]
     return table("What the forward pass moves, when one quantity doubles", head, rows)
 
 
-_DOUBLED = (
-    ("the sequence length S", "seq_len"),
-    ("the head dimension d", "head_dim"),
-    ("the on-chip memory M", "sram"),
-)
-
-
-def comparison() -> str:
+def comparison() -> Markup:
     """Standard against flash attention, aspect by aspect, as a table."""
-    eager, flash = (estimate(MODEL, seq_len=SEQ_LEN, attention=attention) for attention in ("eager", "flash"))
-    kept = [size(step.block.component_bytes("attention")) for step in (eager, flash)]
-    forward = [traffic.standard_forward(SHAPE), traffic.flash_forward(SHAPE)]
-    backward = [traffic.standard_backward(SHAPE), traffic.flash_backward(SHAPE)]
-    moved = [traffic.moved_bytes(a) + traffic.moved_bytes(b) for a, b in zip(forward, backward, strict=True)]
-    bounds = [1000 * traffic.bound_s(a + b, DEVICE) for a, b in zip(forward, backward, strict=True)]
-    ratio = [text.fixed(backward_share(attention), 1) for attention in ("eager", "flash")]
-    time = [published.PUBLISHED[f"flash_{name}_time"] for name in ("standard", "flash")]
+    moved = [_gb(traffic.moved_bytes(kernels.both)) for kernels in (STANDARD, FLASH)]
+    bounds = [f"{1000 * traffic.bound_s(kernels.both, DEVICE):.1f} ms" for kernels in (STANDARD, FLASH)]
+    ratio = [times(backward_share(attention)) for attention in ("eager", "flash")]
+    published = [PUBLISHED[f"flash_{name}_time"] for name in ("standard", "flash")]
     rows = (
         ("Memory grows with", "S² for each head", "S"),
-        ("Kept for the backward pass", *kept),
-        ("What that is", "q, k, v, and the probabilities: all S × S of them", f"q, k, v, the output, {_ONE_NUMBER}"),
+        ("Kept for the backward pass", *(size(attention_bytes(attention)) for attention in ("eager", "flash"))),
+        (
+            "What that is",
+            "q, k, v, and the probabilities: all S × S of them",
+            "q, k, v, the output, and one number for each query: m + log l, in float32",
+        ),
         (
             "The backward pass",
-            f"reads the probabilities; {ratio[0]}\u00a0× the forward pass's FLOPs",
-            f"computes them again, tile by tile; {ratio[1]}\u00a0× the forward pass's FLOPs",
+            f"reads the probabilities; {ratio[0]} the forward pass's FLOPs",
+            f"computes them again, tile by tile; {ratio[1]} the forward pass's FLOPs",
         ),
         ("HBM traffic, order", "Θ(Sd + S²)", "Θ(S²d²/M)"),
-        ("HBM traffic, forward and backward", _gb(moved[0]) + " GB", f"{_gb(moved[1])} GB, if each tensor moves once"),
-        (f"Time on an {DEVICE.label}, at best", *(f"{bound:.1f} ms" for bound in bounds)),
-        ("Time, as the authors measured it", *(f"{one.words} ({one.source.link}, {one.place})" for one in time)),
+        ("HBM traffic, forward and backward", moved[0] + " GB", moved[1] + " GB, if each tensor moves once"),
+        (f"Time on an {DEVICE.label}, at best", *bounds),
+        (
+            "Time, as the authors measured it",
+            *(Markup(f"{one.words} ({one.source.link}, {one.place})") for one in published),
+        ),
         (
             "Checkpointing",
-            "<code>torch.<wbr>utils.<wbr>checkpoint.<wbr>checkpoint</code> around it",
+            Markup("<code>torch.<wbr>utils.<wbr>checkpoint.<wbr>checkpoint</code> around it"),
             "built in: the kernel recomputes by itself",
         ),
     )
-    head = ("", "standard", "flash")
-    body = "".join(_row(name, *cells) for name, *cells in rows)
-    return table(f"Standard and flash attention: one block of {LABEL}, S = {SEQ_LEN:,}", head, body, words=True)
+    caption = f"Standard and flash attention: one block of {LABEL}, S = {SEQ_LEN:,}"
+    return table(caption, ("", "standard", "flash"), rows, kind="words")
 
 
-_ONE_NUMBER = "and one number for each query: m + log l, in float32"
-
-
-def bounds_chart() -> str:
+def bounds_chart() -> Markup:
     """The chart of what bounds standard and flash attention."""
-    chart = attention_bounds(MODEL, SEQ_LEN, ACCELERATOR, TILES)
-    return figure.figure(
-        chart,
+    traces = attention_bounds(MODEL, SEQ_LEN, DEVICE.name, TILES).data
+    return figure(
+        attention_bounds,
+        MODEL,
+        SEQ_LEN,
+        DEVICE.name,
+        TILES,
         name="bounds",
-        made_by=f'actckpt.figures.flash.attention_bounds("{MODEL}", {SEQ_LEN}, "{ACCELERATOR}", tiles)',
-        assumes=BOUNDS,
+        assumes=f"One block's attention of {LABEL}, S = {SEQ_LEN:,}, bfloat16, nothing masked; bytes and matmul FLOPs "
+        "from the tensors' shapes and the package's tiles, rates from the datasheet.",
         test="test_flash_page::test_attention_bounds",
         numbers=table(
             "Time at full speed, in ms",
-            ("pass", *(trace.name for trace in chart.data)),
-            "".join(
-                _row(name, *(text.fixed(trace.x[index], 2) for trace in chart.data))
-                for index, name in enumerate(chart.data[0].y)
-            ),
+            ("pass", *(trace.name for trace in traces)),
+            [(name, *(fixed(trace.x[index], 2) for trace in traces)) for index, name in enumerate(traces[0].y)],
         ),
     )
 
 
-def measured() -> str:
+def measured() -> Markup:
     """What the authors of FlashAttention measured, as a paragraph."""
 
-    def both(what: str) -> str:
-        flash, standard = (published.PUBLISHED[f"flash_{name}_{what}"] for name in ("flash", "standard"))
-        return f"{text.mark(flash.words)} instead of {text.mark(standard.words)}"
+    def both(what: str) -> Markup:
+        flash, standard = (PUBLISHED[f"flash_{name}_{what}"].words for name in ("flash", "standard"))
+        return html("{{ flash }} instead of {{ standard }}", flash=mark(flash), standard=mark(standard))
 
-    source = published.PUBLISHED["flash_flash_time"]
-    return (
+    source = PUBLISHED["flash_flash_time"]
+    return html(
         "<p>These are bounds, not measurements: no kernel reaches the full rate, and the exponentials, which run on "
         "the ordinary cores, are not in them. The authors measured the attention of GPT-2 medium on an A100: "
-        f"{both('flops')}, {both('hbm')} moved, and {both('time')} ({source.source.link}, {source.place}).</p>"
+        "{{ flops }}, {{ hbm }} moved, and {{ time }} ({{ source }}, {{ place }}).</p>",
+        **{what: both(what) for what in ("flops", "hbm", "time")},
+        source=Markup(source.source.link),
+        place=source.place,
     )
 
 
-def bounds_by_device() -> str:
+def bounds_by_device() -> Markup:
     """The least time of forward and backward pass on each accelerator, standard and flash, as a table."""
-    rows = "".join(_row(device.label, *_bounds(device)) for device in ACCELERATORS.values())
     head = ("", "FLOPs a byte", "standard, at best", "flash, at best", "times faster")
-    return table(
-        f"Forward and backward pass of one block's attention, S = {SEQ_LEN:,}, each tensor moved once", head, rows
-    )
+    caption = f"Forward and backward pass of one block's attention, S = {SEQ_LEN:,}, each tensor moved once"
+    return table(caption, head, map(_bounds, ACCELERATORS.values()))
 
 
 def _bounds(device: Accelerator) -> tuple[str, ...]:
-    standard = [*traffic.standard_forward(SHAPE), *traffic.standard_backward(SHAPE)]
-    flash = [*traffic.flash_forward(SHAPE), *traffic.flash_backward(SHAPE)]
-    slow, fast = (traffic.bound_s(kernels, device) for kernels in (standard, flash))
-    return (
-        text.fixed(device.balance, 0),
-        f"{1000 * slow:.2f} ms",
-        f"{1000 * fast:.2f} ms",
-        f"{text.fixed(slow / fast, 1)}\u00a0×",
-    )
+    slow, fast = (traffic.bound_s(kernels.both, device) for kernels in (STANDARD, FLASH))
+    return device.label, fixed(device.balance), f"{1000 * slow:.2f} ms", f"{1000 * fast:.2f} ms", times(slow / fast)
 
 
-def composition() -> str:
+def composition() -> Markup:
     """What all blocks keep at long contexts under a few policies, and what each policy recomputes, as a table."""
     lengths = (32 * 1024, 128 * 1024)
-    names = ("none", "core_attention", "ffn", "save_attention", "full")
-    rows = _row("eager attention, <code>none</code>", *_kept_eager(lengths))
-    for name in names:
-        steps = [estimate(MODEL, seq_len=length, policy=name) for length in lengths]
-        cells = [cell for step in steps for cell in (text.prose_gib(step.total_bytes), _overhead(step.flops.overhead))]
-        rows += _row(f"flash attention, <code>{name}</code>", *cells)
-    head = ("", *(f"{word}, {text.tokens(length)}" for length in lengths for word in ("kept", "recomputed")))
+    rows = []
+    for attention, policy in (
+        ("eager", "none"),
+        *(("flash", policy) for policy in ("none", "core_attention", "ffn", "save_attention", "full")),
+    ):
+        steps = [step(policy, seq_len=length, attention=attention) for length in lengths]
+        cells = [cell for each in steps for cell in (gib(each.total_bytes), _more(each.flops.overhead))]
+        rows.append((Markup(f"{attention} attention, ") + code(policy), *cells))
+    head = ("", *(f"{word}, {tokens(length)}" for length in lengths for word in ("kept", "recomputed")))
     return table(f"All blocks of {LABEL}, batch size 1", head, rows)
 
 
-def _kept_eager(lengths: tuple[int, ...]) -> list[str]:
-    steps = [estimate(MODEL, seq_len=length, attention="eager") for length in lengths]
-    return [cell for step in steps for cell in (text.prose_gib(step.total_bytes), _overhead(0))]
-
-
-def _overhead(share: float) -> str:
-    return f"+{text.percent(share)}" if share else "nothing"
+def _more(share: float) -> str:
+    return f"+{percent(share)}" if share else "nothing"
 
 
 def _tb_s(bandwidth: float) -> str:
     return f"{bandwidth / 1e12:.2f} TB/s"
 
 
-def _row(head: str, *cells: str) -> str:
-    return f'<tr><th scope="row">{head}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+def _gb(n_bytes: int) -> Markup:
+    return _exact(n_bytes, GB, 3)
 
 
-def _code_word(name: str) -> str:
-    return f"<code>{name}</code>"
+def _exact(n_bytes: int, unit: int, digits: int) -> Markup:
+    return Markup('<data value="{}" title="{:,} bytes">{}</data>').format(
+        n_bytes, n_bytes, fixed(n_bytes / unit, digits)
+    )
 
 
-def _mib(n_bytes: int) -> str:
-    return f'<data value="{n_bytes}" title="{n_bytes:,} bytes">{text.fixed(n_bytes / 2**20, 1)}</data>'
+def algorithm() -> str:
+    """The forward pass of the reference, as it stands in the package."""
+    return _code(inspect.getsource(reference.attend))
 
 
-def _gb(n_bytes: int) -> str:
-    return f'<data value="{n_bytes}" title="{n_bytes:,} bytes">{text.fixed(n_bytes / GB, 3)}</data>'
+def gradients() -> str:
+    """The backward pass of the reference, as it stands in the package."""
+    return _code(inspect.getsource(reference.differentiate))
+
+
+def inner_loop() -> str:
+    """The inner loop of the forward kernel, as it stands in the package."""
+    source = Path(reference.__file__).with_name("kernels.py").read_text(encoding="utf-8")
+    start = source.index("    for start_n in range(", source.index("def forward_kernel("))
+    return _code(textwrap.dedent(source[start : source.index("\n\n", start)]))
+
+
+def _code(source: str) -> str:
+    return f"``` {{ .python }}\n{source.rstrip()}\n```"
+
+
+def accuracy() -> str:
+    """How far the op and plain attention are from float64, on the same bfloat16 numbers, as a sentence."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, heads, 300, CONFIG.head_dim, generator=generator).bfloat16() for heads in (8, 2, 2))
+    exact = flash_attention(q.double(), k.double(), v.double(), causal=True)
+    flash, eager = (
+        float((output.double() - exact).abs().max())
+        for output in (flash_attention(q, k, v, causal=True), eager_attention(q, k, v))
+    )
+    return (
+        f"On {mark(str(q.shape[2]))} random tokens in bfloat16 the op is at most {mark(f'{flash:.4f}')} from "
+        f"what float64 gives; attention that writes its scores out, in the same precision, {mark(f'{eager:.4f}')}."
+    )

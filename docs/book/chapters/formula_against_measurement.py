@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from html import escape
+
+from markupsafe import Markup
 
 from actckpt import POLICIES, PRESETS, Step, Term, estimate
 from actckpt.figures.memory import formula_and_measurement
-from book.components import figure
-from book.quantities import text
+from book.components.figure import figure
+from book.components.table import table
+from book.components.template import code, swatch
 from book.quantities.measured import measure
+from book.quantities.steps import CONFIG, MODEL, SIZES
+from book.quantities.text import NBSP, gib, model_label
 
-MODELS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
 SEQ_LEN = 8192
-AT = f"S\u00a0=\u00a0{SEQ_LEN:,}"
+AT = f"S{NBSP}={NBSP}{SEQ_LEN:,}"
 # whole periods of every_2, every_3 and every_4
 N_LAYERS = 12
 
@@ -28,7 +31,7 @@ def steps(model: str, policy: str) -> tuple[Step, Step]:
 
 def verdict() -> str:
     """How many of all comparisons agree, as a sentence."""
-    pairs = [steps(model, policy) for model in MODELS for policy in POLICIES]
+    pairs = [steps(model, policy) for model in SIZES for policy in POLICIES]
     equal = sum(formula.total_bytes == measured.total_bytes for formula, measured in pairs)
     counted = sum(formula.flops == measured.flops for formula, measured in pairs)
     return (
@@ -46,63 +49,61 @@ def setting() -> str:
     )
 
 
-def both_ledgers() -> str:
+def both_ledgers() -> Markup:
     """For each model, a table of what all measured blocks save under each policy."""
-    return "".join(_model_table(model) for model in MODELS)
+    return Markup("").join(map(_ledgers, SIZES))
 
 
-def terms() -> str:
-    """The ledgers of one block of Llama 3.1 8B, term by term."""
-    formula, measured = steps(MODELS[0], "none")
-    found = {term.name: term for term in measured.block}
-    rows = "".join(_term_row(term, found.pop(term.name, None)) for term in formula.block)
-    rows += "".join(_term_row(None, term) for term in found.values())
-    total = _byte_cells(formula.block.bytes, measured.block.bytes)
-    return text.table(
-        f"One block of {text.model_label(MODELS[0])}, {AT}, nothing recomputed",
-        ("tensor", "component", "shape", "dtype", "closed form, bytes", "measured, bytes", "difference"),
-        rows,
-        f'<tr><th scope="row">sum</th><td></td><td></td><td></td>{total}</tr>',
-    )
-
-
-def chart() -> str:
-    """The chart of both ledgers, policy by policy."""
-    pairs = [steps(MODELS[0], policy) for policy in POLICIES]
-    formula, measured = ([pair[side] for pair in pairs] for side in (0, 1))
-    return figure.figure(
-        formula_and_measurement(formula, measured, PRESETS[MODELS[0]].hidden_size),
-        name="agreement",
-        made_by="actckpt.figures.memory.formula_and_measurement(formula, measured, hidden_size)",
-        assumes=f"Llama accounting with flash attention, {text.model_label(MODELS[0])}, {AT}, bfloat16.",
-        test="test_figures::test_formula_and_measurement",
-    )
-
-
-def _model_table(model: str) -> str:
-    rows = "".join(
-        f'<tr><th scope="row"><code>{policy}</code></th>'
-        f"{_byte_cells(formula.total_bytes, measured.total_bytes)}<td>{text.gib(formula.total_bytes)}</td></tr>"
+def _ledgers(model: str) -> Markup:
+    rows = [
+        (code(policy), *_difference(formula.total_bytes, measured.total_bytes), gib(formula.total_bytes, 1))
         for policy in POLICIES
         for formula, measured in [steps(model, policy)]
-    )
+    ]
     head = ("policy", "closed form, bytes", "measured, bytes", "difference", "in GiB")
-    return text.table(f"{text.model_label(model)}, {N_LAYERS} blocks, {AT}", head, rows)
+    return table(f"{model_label(model)}, {N_LAYERS} blocks, {AT}", head, rows)
 
 
-def _byte_cells(formula: int, measured: int) -> str:
-    difference = measured - formula
-    signed = f"{difference:+,}".replace("-", "−") if difference else "0"
-    mark = "ac-equal" if difference == 0 else "ac-differs"
-    return f'<td>{formula:,}</td><td>{measured:,}</td><td class="{mark}">{signed}</td>'
+def terms() -> Markup:
+    """The ledgers of one block of Llama 3.1 8B, term by term."""
+    formula, measured = ({term.name: term for term in step.block} for step in steps(MODEL, "none"))
+    rows = [_term(formula.get(name), measured.get(name)) for name in formula | measured]
+    return table(
+        f"One block of {model_label(MODEL)}, {AT}, nothing recomputed",
+        ("tensor", "component", "shape", "dtype", "closed form, bytes", "measured, bytes", "difference"),
+        rows,
+        ("sum", "", "", "", *_difference(*(step.block.bytes for step in steps(MODEL, "none")))),
+    )
 
 
-def _term_row(formula: Term | None, measured: Term | None) -> str:
+def _term(formula: Term | None, measured: Term | None) -> list[object]:
     term = formula or measured
     assert term is not None
-    cells = _byte_cells(formula.bytes if formula else 0, measured.bytes if measured else 0)
-    shape = " × ".join(f"{size:,}" for size in term.shape)
-    return (
-        f'<tr><th scope="row"><i class="ac-swatch ac-{term.component}"></i><code>{escape(term.name)}</code></th>'
-        f"<td>{term.component}</td><td>{shape}</td><td>{term.dtype}</td>{cells}</tr>"
+    return [
+        swatch(term.component) + code(term.name),
+        term.component,
+        " × ".join(f"{size:,}" for size in term.shape),
+        term.dtype,
+        *_difference(*(each.bytes if each else 0 for each in (formula, measured))),
+    ]
+
+
+def _difference(formula: int, measured: int) -> tuple[str, str, Markup]:
+    difference = measured - formula
+    signed = f"{difference:+,}".replace("-", "−") if difference else "0"
+    mark = "equal" if difference == 0 else "differs"
+    return f"{formula:,}", f"{measured:,}", Markup('<span class="ac-{}">{}</span>').format(mark, signed)
+
+
+def chart() -> Markup:
+    """The chart of both ledgers, policy by policy."""
+    formula, measured = ([steps(MODEL, policy)[side] for policy in POLICIES] for side in (0, 1))
+    return figure(
+        formula_and_measurement,
+        formula,
+        measured,
+        CONFIG.hidden_size,
+        name="agreement",
+        assumes=f"Llama accounting with flash attention, {model_label(MODEL)}, {AT}, bfloat16.",
+        test="test_figures::test_formula_and_measurement",
     )

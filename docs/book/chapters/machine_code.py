@@ -8,8 +8,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from actckpt.ops.attention.config import HEAD_DIMS, launches
-from book.quantities import text
+from book.components.table import table
+from book.components.template import mark
 
 TABLE = Path(__file__).parents[2] / "data/machine-code.json"
 KERNELS = {"forward": "the forward pass", "dk_dv": "dK and dV", "dq": "dQ", "preprocess": "preprocess"}
@@ -63,23 +66,25 @@ def verdict() -> str:
     """How many kernels were compiled, by which versions, and how many have a fault."""
     rows = _rows()
     compiled, faulty = _count(rows), _count(row for row in rows if any(has(row) for has in FAULTS.values()))
-    number, fine = (text.mark(str(each)) for each in (compiled, compiled - faulty))
+    number, fine = (mark(str(each)) for each in (compiled, compiled - faulty))
     return (
         f"Triton {' and '.join(_versions(rows))} compiled {number} kernels for the H100 and the H200. Of these {fine} "
         "have none of the faults below, which would slow the machine down."
     )
 
 
-def summary() -> str:
+def summary() -> Markup:
     """How many kernels have each fault, how many there are, and the largest stack: a column for each Triton."""
     rows = _rows()
     versions = _versions(rows)
     made = [[row for row in rows if row["triton"] == version] for version in versions]
-    lines = "".join(_line(fault, (_count(filter(has, part)) for part in made)) for fault, has in FAULTS.items())
-    foot = _line("all kernels", map(_count, made))
-    foot += _line("largest stack, in bytes", (max(row["stack"] for row in part) for part in made))
+    lines = [(fault, *(_count(filter(has, part)) for part in made)) for fault, has in FAULTS.items()]
+    foot = [
+        ("all kernels", *map(_count, made)),
+        ("largest stack, in bytes", *(max(row["stack"] for row in part) for part in made)),
+    ]
     head = ("fault", *(f"Triton {version}" for version in versions))
-    return text.table("How many kernels have a fault", head, lines, foot)
+    return table("How many kernels have a fault", head, lines, *foot)
 
 
 def missing() -> str:
@@ -93,11 +98,13 @@ def missing() -> str:
     return "\n".join([*lines, f"- **overlap**: {_not_overlapped()}"])
 
 
-def tables() -> str:
+def tables() -> Markup:
     """A table for each kernel: a row for each head dimension and path; two numbers where two Tritons differ."""
     rows = _rows()
-    half, single = ("".join(_table(kernel, types, rows) for kernel in MULTIPLYING) for types in (HALF, SINGLE))
-    return f'{half}<details class="ac-data"><summary>The same kernels in float32</summary>{single}</details>'
+    half, single = (Markup("").join(_table(kernel, types, rows) for kernel in MULTIPLYING) for types in (HALF, SINGLE))
+    return Markup('{}<details class="ac-data"><summary>The same kernels in float32</summary>{}</details>').format(
+        half, single
+    )
 
 
 def _not_overlapped() -> str:
@@ -139,7 +146,7 @@ def _by_width(counts: dict[str, int]) -> str:
     return " + ".join(f"{number} × {width}\u00a0B" for width, number in counts.items()) or "0"
 
 
-def _table(kernel: str, types: dict[str, str], rows: Iterable[Row]) -> str:
+def _table(kernel: str, types: dict[str, str], rows: Iterable[Row]) -> Markup:
     """The rows of a kernel in these types, as {name: what the table calls it}."""
     versions = _versions(rows)
     found = {
@@ -157,11 +164,11 @@ def _table(kernel: str, types: dict[str, str], rows: Iterable[Row]) -> str:
             cells = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*each, strict=True))
             same.setdefault(cells, []).append(label)
         for cells, labels in same.items():
-            lines.append(_line(", ".join([str(head_dim), PATHS[path], *(labels if len(same) > 1 else [])]), cells))
+            lines.append((", ".join([str(head_dim), PATHS[path], *(labels if len(same) > 1 else [])]), *cells))
     product = " or ".join(sorted({row["product"] for row in found.values()}))
     head = ("D, tiles by", "registers", "stack", *(product if name == "products" else name for name in COLUMNS))
     caption = f"Main loop of {KERNELS[kernel]}, {' and '.join(types.values())}, Triton {' / '.join(versions)}"
-    return text.table(caption, head, "".join(lines))
+    return table(caption, head, lines)
 
 
 def _cells(row: Row | None) -> list[str]:
@@ -170,7 +177,3 @@ def _cells(row: Row | None) -> list[str]:
         return ["–"] * (2 + len(COLUMNS))
     each = (", ".join(str(number(loop)) for loop in row["loops"]) for number in COLUMNS.values())
     return [str(row["registers"]), str(row["stack"]), *each]
-
-
-def _line(head: str, cells: Iterable[object]) -> str:
-    return f'<tr><th scope="row">{head}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

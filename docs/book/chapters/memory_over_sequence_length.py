@@ -4,89 +4,75 @@ from __future__ import annotations
 
 from typing import Any
 
-from actckpt import estimate
-from actckpt.figures.drawing import LENGTHS
+from markupsafe import Markup
+
 from actckpt.figures.memory import accountings_over_seq_len, policies_over_seq_len
 from book.components import explorer as explorers
-from book.components import figure
-from book.quantities import numbers, text
+from book.components.figure import figure
+from book.components.table import table
 from book.quantities.grid import View
+from book.quantities.steps import LONG, MODEL, SIZES, growth, kept
+from book.quantities.text import fixed, model_label, times, tokens
 
 VIEW = View(
     name="lengths",
     heading="What stays in memory, length by length",
-    models=("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"),
+    models=SIZES,
     accountings=("workshop", "paper", "llama"),
     policies=("none", "attention", "ffn", "both", "full"),
-    lengths=tuple(range(1024, 16 * 1024 + 1, 1024)),
-    opens={"model": "llama-3.1-8b", "accounting": "workshop", "policy": "none", "seq_len": 16384, "ranks": 1},
+    lengths=tuple(range(1024, LONG + 1, 1024)),
+    opens={"model": MODEL, "accounting": "workshop", "policy": "none", "seq_len": LONG, "ranks": 1},
     chart="columns",
 )
 
 
-def explorer() -> str:
+def explorer() -> Markup:
     """The explorer."""
     return explorers.explorer(VIEW)
 
 
 def formula() -> str:
     """What a block of the paper keeps, as LaTeX."""
-    linear, squared = numbers.growth("paper")
+    linear, squared = map(fixed, growth(accounting="paper"))
     return rf"$$\left( {linear}\,S B H + {squared}\,n S^2 B \right) \text{{ bytes}}$$"
 
 
-def accountings() -> str:
+def accountings() -> Markup:
     """The chart of the three accountings."""
-    return figure.figure(
-        accountings_over_seq_len("llama-3.1-8b"),
+    return figure(
+        accountings_over_seq_len,
+        MODEL,
         name="accountings",
-        made_by='actckpt.figures.memory.accountings_over_seq_len("llama-3.1-8b")',
         assumes="All blocks of Llama 3.1 8B, batch size 1, nothing recomputed, without states, logits and loss; "
         "dotted is eager attention; GiB of 2³⁰ bytes.",
         test="test_figures::test_accountings_over_seq_len",
     )
 
 
-def policies() -> str:
+def policies() -> Markup:
     """The chart of what each policy leaves."""
-    return figure.figure(
-        policies_over_seq_len("llama-3.1-8b"),
+    return figure(
+        policies_over_seq_len,
+        MODEL,
         name="policies",
-        made_by='actckpt.figures.memory.policies_over_seq_len("llama-3.1-8b")',
         assumes="Llama accounting with flash attention, all blocks of Llama 3.1 8B, batch size 1; "
         "blue and green for the half that is recomputed; GiB of 2³⁰ bytes.",
         test="test_figures::test_policies_over_seq_len",
     )
 
 
-def doubling() -> str:
+def doubling() -> Markup:
     """What twice the length does to what all blocks keep, as a table."""
     ways: dict[str, dict[str, Any]] = {
         "paper": {"accounting": "paper"},
         "Llama, eager": {"attention": "eager"},
         "Llama, flash": {"attention": "flash"},
     }
-    rows = "".join(
-        f'<tr><th scope="row">{text.tokens(length)} to {text.tokens(2 * length)}</th>'
-        + "".join(f"<td>{_growth(length, how)}</td>" for how in ways.values())
-        + "</tr>"
+    rows = [
+        (
+            f"{tokens(length)} to {tokens(2 * length)}",
+            *(times(kept(seq_len=2 * length, **how) / kept(seq_len=length, **how), 2) for how in ways.values()),
+        )
         for length in (1024, 4096, 16_384, 65_536)
-    )
-    return text.table(
-        f"Activations of {text.model_label(numbers.LLAMA_8B)}, times what they were", ("tokens", *ways), rows
-    )
-
-
-def longest() -> str:
-    """The longest sequence of the explorer."""
-    return text.tokens(VIEW.lengths[-1])
-
-
-def longest_of_the_charts() -> str:
-    """The longest sequence of the charts."""
-    return text.tokens(LENGTHS[-1])
-
-
-def _growth(length: int, how: dict[str, Any]) -> str:
-    once, twice = (estimate(numbers.LLAMA_8B, seq_len=s, **how).total_bytes for s in (length, 2 * length))
-    return f"{text.fixed(twice / once, 2)}\u00a0×"
+    ]
+    return table(f"Activations of {model_label(MODEL)}, times what they were", ("tokens", *ways), rows)

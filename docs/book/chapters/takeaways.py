@@ -5,7 +5,7 @@ from __future__ import annotations
 from book.chapters import claims
 from book.claims import SECTIONS
 from book.claims.claim import Verdict
-from book.quantities.text import mark
+from book.components.template import mark
 
 
 def takeaway(number: int) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from book.quantities.text import fixed, mark
+from book.components.template import mark
+from book.quantities.text import fixed
 
 
 class Verdict(StrEnum):

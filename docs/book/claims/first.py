@@ -19,7 +19,7 @@ from book.claims.quantities import (
     compute_share,
     trade,
 )
-from book.quantities import advantage as first
+from book.quantities import halves
 
 ATTENTION_COMPUTE, FFN_COMPUTE, TEN = Stated(43, "%"), Stated(67, "%"), Stated(10, "×")
 RESOURCES = {
@@ -59,10 +59,10 @@ def heavy_ffn() -> Finding:
 def ten_times() -> Finding:
     """The workshop's ratio at the length of its table."""
     return judge(
-        f"At the table's {n('16K')} tokens its own count gives {n(first.discarded_16k())}, at {n('3K')} tokens "
-        f"{n(first.discarded_3k())}.",
-        holds=near(first.discarded(LONG), TEN.value, 0.2),
-        when=near(first.discarded(3072), TEN.value, 0.2),
+        f"At the table's {n('16K')} tokens its own count gives {n(halves.discarded(LONG), 1, '×')}, at {n('3K')} "
+        f"tokens {n(halves.discarded(3072), 1, '×')}.",
+        holds=near(halves.discarded(LONG), TEN.value, 0.2),
+        when=near(halves.discarded(3072), TEN.value, 0.2),
         condition="the sequence has some 3K tokens. At the table's length it is more than double.",
     )
 

@@ -12,8 +12,8 @@ import numpy as np
 from actckpt import PRESETS, FlopRules, Step, estimate
 from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, tradeoff
-from book.quantities.numbers import per_sbh
 from book.quantities.published import KORTHIKANTI
+from book.quantities.steps import per_sbh
 
 MODEL = "llama-3.1-8b"
 MODELS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
@@ -38,7 +38,7 @@ def step(seq_len: int = LONG, policy: str = "none", model: str = MODEL, **how: A
 
 def sbh(seq_len: int = LONG, policy: str = "none", model: str = MODEL, **how: Any) -> float:
     """Bytes that a block keeps for each S·B·H."""
-    return per_sbh(step(seq_len, policy, model, **how), PRESETS[model])
+    return per_sbh(step(seq_len, policy, model, **how))
 
 
 def coefficients(component: str = "", model: str = MODEL, policy: str = "none", **how: Any) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from actckpt import ACCELERATORS, POLICIES, InputError, Step, estimate
 from actckpt.hardware import GB, GIB
+from book.components.template import exact
 from book.quantities import text
 from book.quantities.grid import ATTENTIONS, PARTS, View, described, grid, no_flash, parts_of, recomputes, refusal
 
@@ -131,7 +132,7 @@ def _result(view: View, step: Step) -> Iterator[str]:
     parts = parts_of(step)
     yield (
         '<p class="ac-total" role="status" aria-live="polite" aria-atomic="true">'
-        f'{text.data(step.peak_bytes, "total")} <span class="ac-total__words">at the peak of a training step, '
+        f'{exact(step.peak_bytes, part="total")} <span class="ac-total__words">at the peak of a training step, '
         f"on each GPU, batch size {step.batch_size}</span></p>"
     )
     if view.chart == "bar":
@@ -143,7 +144,7 @@ def _result(view: View, step: Step) -> Iterator[str]:
     for part in PARTS:
         yield (
             f'<tr data-part="{part}"><th scope="row"><i class="ac-swatch ac-{part}"></i>{text.LABELS[part]}</th>'
-            f"<td>{text.data(parts[part], part)}</td></tr>"
+            f"<td>{exact(parts[part], part=part)}</td></tr>"
         )
     yield "</tbody></table>"
     if len(view.policies) > 1:
@@ -254,7 +255,7 @@ def _fits(total: int) -> Iterator[str]:
     for name in CAPACITIES:
         accelerator = ACCELERATORS[name]
         spare = accelerator.memory_bytes - total
-        words = f"fits, {text.gib(spare)} to spare" if spare >= 0 else f"too large by {text.gib(-spare)}"
+        words = f"fits, {text.gib(spare, 1)} to spare" if spare >= 0 else f"too large by {text.gib(-spare, 1)}"
         yield (
             f'<li data-bytes="{accelerator.memory_bytes}" class="{"ac-fits" if spare >= 0 else "ac-exceeds"}">'
             f"<b>{accelerator.label}</b> <span>{words}</span></li>"

@@ -35,7 +35,7 @@ def _cell(cell: Any) -> Iterator[str]:
 def _shown(data: Any, about: Any) -> str:
     if PLOTLY in data:
         captions = {name: about[name] for name in ("name", "made_by", "assumes", "test")}
-        return figure.figure(go.Figure(data[PLOTLY]), **captions)
+        return figure.drawn(go.Figure(data[PLOTLY]), **captions)
     if "text/markdown" in data:
         shown = markdown.markdown(data["text/markdown"], extensions=["tables"])
         return _table(shown) if "<table>" in shown else f'<output class="ac-shown">{shown}</output>'

@@ -1,119 +1,77 @@
-"""The numbers that stand in the prose of the chapter on compute cost."""
+"""FLOPs by the workshop's rules, and where a Llama block has the same numbers."""
 
 from __future__ import annotations
 
-from typing import Any
+from fractions import Fraction
 
-import numpy as np
+from actckpt.formulas.flops import gpt_forward_flops, step_flops, workshop_overheads
+from actckpt.formulas.llama import Block, Stage
+from book.quantities.steps import CONFIG, LENGTHS, overhead
 
-from actckpt import PRESETS, FlopRules, estimate
-from actckpt.formulas.flops import workshop_overheads
-from book.chapters.compute_cost import CASES, EXAMPLE, LENGTHS, MODEL, block, coefficients, full, overheads
-from book.quantities import text
-
-
-def example_attention() -> str:
-    """Attention's FLOPs in the worked example."""
-    return str(EXAMPLE[0])
-
-
-def example_ffn() -> str:
-    """The FFN's FLOPs in the worked example."""
-    return str(EXAMPLE[1])
+# forward FLOPs of attention and of the FFN in the worked example
+EXAMPLE = (100, 300)
+# S / H in the workshop's two cases, where S ≪ H counts as nothing, and in two more
+CASES = {"S ≪ H": 0, "S = H": 1, "S = 2H": 2, "S = 4H": 4}
+# the backward pass of a step, and the whole step, in forward passes
+BACKWARD_FACTOR = int(step_flops(1, 0).backward)
+STEP_FACTOR = 1 + BACKWARD_FACTOR
 
 
-def example_ratio() -> str:
-    """How many times as many FLOPs the example's FFN has as its attention."""
-    return f"{EXAMPLE[1] / EXAMPLE[0]:g}"
+def coefficients(half: str) -> tuple[int, int]:
+    """The coefficients of BSH² and of BS²H in the forward FLOPs of a half of the workshop's block."""
+    once, twice = (gpt_forward_flops(s, 1, 1)[half] for s in (1, 2))
+    squared = (twice - 2 * once) // 2
+    return int(once - squared), int(squared)
 
 
-def workshop_ratio() -> str:
-    """The largest such ratio that the workshop's own block has: at no length at all."""
-    return f"{coefficients('ffn')[0] / coefficients('attention')[0]:g}"
+def case_halves(ratio: int) -> tuple[int, int]:
+    """Forward FLOPs of both halves in BSH², where S is `ratio` times H."""
+    linear, squared = coefficients("attention")
+    return linear + squared * ratio, coefficients("ffn")[0]
 
 
-def llama_length_of_the_example() -> str:
-    """Where a Llama block has the example's ratio, in tokens."""
-    lengths = np.arange(1024, 8192, dtype=object)
-    forward = _llama_halves(lengths)
-    distance = abs(forward["ffn"] * EXAMPLE[0] - forward["attention"] * EXAMPLE[1])
-    return f"{lengths[np.argmin(distance)]:,}"
+def overheads(ratio: int) -> dict[str, Fraction]:
+    """What each strategy adds to a step there."""
+    return workshop_overheads(*case_halves(ratio))
 
 
-def end_of_the_ranges() -> str:
-    """Where the workshop's ranges end, in tokens."""
-    return f"{PRESETS[MODEL].hidden_size:,}"
+def case(name: str, strategy: str) -> float:
+    """What a strategy adds to a step in one of `CASES`, as a share."""
+    return float(overheads(CASES[name])[strategy])
 
 
-def case(name: str, strategy: str) -> str:
-    """One overhead of the table of cases."""
-    return text.percent(float(overheads(CASES[name])[strategy]))
+def full(at: int) -> float:
+    """What recomputing whole blocks adds in PyTorch, at one of `LENGTHS` in the order of what it adds."""
+    return sorted(overhead("full", seq_len=length) for length in LENGTHS)[at]
 
 
-def attention_range() -> str:
-    """What attention adds from the first to the last of the workshop's cases."""
-    return f"{case('S ≪ H', 'attention')} to {case('S = H', 'attention')}"
+def stages(seq_len: int, region: str = "forward") -> list[Stage]:
+    """The ops of a Llama block, or of a region of it, as the package lists them."""
+    return Block(CONFIG, seq_len, 1, "flash").regions()[region]
 
 
-def attention_8k() -> str:
-    """What attention adds at 8K tokens."""
-    return case("S = 2H", "attention")
-
-
-def ffn_8k() -> str:
-    """What the FFN adds at 8K tokens."""
-    return case("S = 2H", "ffn")
-
-
-def attention_16k() -> str:
-    """What attention adds at 16K tokens."""
-    return case("S = 4H", "attention")
-
-
-def ffn_16k() -> str:
-    """What the FFN adds at 16K tokens."""
-    return case("S = 4H", "ffn")
-
-
-def full_range() -> str:
-    """What recomputing whole blocks adds in PyTorch, over all lengths."""
-    shares = full(LENGTHS, FlopRules()).flops.overhead
-    return f"{text.fixed(100 * min(shares), 1)} to {text.percent(max(shares))}"
-
-
-def always() -> str:
-    """What recomputing everything adds by the workshop's rules."""
-    return text.percent(float(workshop_overheads(*EXAMPLE)["both"]))
-
-
-def flash_backward() -> str:
+def flash_backward() -> float:
     """How many times its forward pass flash attention's backward pass computes."""
-    stage = next(stage for stage in block(1024).regions()["core_attention"] if stage.kind == "flash")
-    return f"{stage.backward / stage.forward:g}\u00a0×"
+    stage = next(stage for stage in stages(1024, "core_attention") if stage.kind == "flash")
+    return stage.backward / stage.forward
 
 
-def skipped_by_early_stop() -> str:
+def skipped_by_early_stop() -> float:
     """The share of a block's forward FLOPs that the down projection takes, at 1K tokens."""
-    stages = block(1024).regions()["forward"]
-    down = next(stage for stage in stages if stage.writes == ("down_proj",))
-    return text.percent(down.forward / sum(stage.forward for stage in stages), 0)
+    down = next(stage for stage in stages(1024) if stage.writes == ("down_proj",))
+    return float(down.forward / forward_flops(1024, "forward"))
 
 
-def full_at_most() -> str:
-    """What `full` adds at the longest sequence."""
-    return text.percent(full(LENGTHS, FlopRules()).flops.overhead[-1])
+def forward_flops(seq_len: int, region: str) -> int:
+    """Forward FLOPs of a region of a Llama block."""
+    return int(sum(stage.forward for stage in stages(seq_len, region)))
 
 
-def save_attention_at_most() -> str:
-    """What `save_attention` adds there."""
-    return text.percent(estimate(MODEL, seq_len=int(LENGTHS[-1]), policy="save_attention").flops.overhead)
+def length_of_the_example() -> int:
+    """Where a Llama block has the example's ratio, in tokens."""
 
+    def distance(seq_len: int) -> int:
+        ffn, attention = (forward_flops(seq_len, f"{half}_half") for half in ("ffn", "attention"))
+        return abs(ffn * EXAMPLE[0] - attention * EXAMPLE[1])
 
-def longest() -> str:
-    """The longest sequence."""
-    return text.tokens(int(LENGTHS[-1]))
-
-
-def _llama_halves(lengths: Any) -> dict[str, Any]:
-    regions = block(lengths).regions()
-    return {half: sum(stage.forward for stage in regions[f"{half}_half"]) for half in ("attention", "ffn")}
+    return min(range(1024, 8192), key=distance)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from book.quantities import text
 from book.quantities.sources import SOURCES, Source
 
 
@@ -86,28 +85,3 @@ def more_time(slow: str, fast: str) -> float:
     if one.unit != other.unit:
         raise ValueError(f"{slow} is in {one.unit}, {fast} in {other.unit}")
     return (other.value / one.value if one.unit.endswith("/s") else one.value / other.value) - 1
-
-
-def korthikanti_full_overhead() -> str:
-    """The time that recomputing everything added."""
-    return text.percent(more_time("korthikanti_full", "korthikanti_none"), 0)
-
-
-def korthikanti_selective_overhead() -> str:
-    """The time that recomputing core attention added."""
-    return text.percent(more_time("korthikanti_selective", "korthikanti_none"), 0)
-
-
-def torchtitan_selective_overhead() -> str:
-    """The time that torchtitan's selective recomputation added."""
-    return text.percent(more_time("torchtitan_selective", "torchtitan_none"), 0)
-
-
-def torchtitan_none_rate() -> str:
-    """The rate of torchtitan without recomputation."""
-    return PUBLISHED["torchtitan_none"].words
-
-
-def torchtitan_selective_rate() -> str:
-    """The rate of torchtitan with selective recomputation."""
-    return PUBLISHED["torchtitan_selective"].words

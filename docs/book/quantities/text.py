@@ -1,12 +1,14 @@
-"""Numbers as the site writes them, and the bits of HTML that every block needs."""
+"""Numbers as the site writes them. A space before a unit does not break."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 from actckpt import PRESETS
-from actckpt.hardware import GIB
+from actckpt.hardware import GB, GIB
 
+NBSP = "\u00a0"
 LABELS = {
     "parameters": "Parameters",
     "gradients": "Gradients",
@@ -31,55 +33,49 @@ def model_label(name: str) -> str:
     return " ".join((family, *words[1:-1], words[-1].upper()))
 
 
-def fixed(value: float, digits: int) -> str:
+def fixed(value: float, digits: int = 0) -> str:
     """`value` with commas and so many decimals, halves rounded up as JavaScript rounds them."""
     return f"{Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
 
 
-def gib(n_bytes: int, digits: int = 1) -> str:
-    """Bytes as "12.3 GiB", the unit kept on the number's line."""
-    return f"{fixed(n_bytes / GIB, digits)}\u00a0GiB"
+def gib(n_bytes: float, digits: int | None = None) -> str:
+    """Bytes as "12.3 GiB": by default one decimal, and none from 100 GiB."""
+    if digits is None:
+        digits = 0 if n_bytes >= 100 * GIB else 1
+    return f"{fixed(n_bytes / GIB, digits)}{NBSP}GiB"
 
 
-def prose_gib(n_bytes: int) -> str:
-    """Bytes as prose has them: no decimals from 100 GiB."""
-    return gib(n_bytes, digits=0 if n_bytes >= 100 * GIB else 1)
+def gb(n_bytes: float, digits: int = 1) -> str:
+    """Bytes as "32.1 GB", a GB of 10⁹."""
+    return f"{fixed(n_bytes / GB, digits)}{NBSP}GB"
 
 
-def size(n_bytes: int) -> str:
-    """Bytes in the unit that suits them, kept on the number's line: "2.13 GiB", "128 MiB", "64 KiB"."""
-    if n_bytes >= GIB:
-        return f"{fixed(n_bytes / GIB, 2)}\u00a0GiB"
-    mib = n_bytes / 2**20
-    return f"{fixed(mib, 0)}\u00a0MiB" if mib >= 1 or not n_bytes else f"{fixed(n_bytes / 2**10, 0)}\u00a0KiB"
+def size(n_bytes: float) -> str:
+    """Bytes in the unit that suits them: with three digits, as "2.13 GiB", or four where that is exact: "20.25 MiB"."""
+    for unit, factor in (("TiB", 2**40), ("GiB", GIB), ("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= factor:
+            count = n_bytes / factor
+            digits = max(4 if float(f"{count:.4g}") == count else 3, len(str(int(count))))
+            return f"{count:,.{digits}g}{NBSP}{unit}"
+    return f"{n_bytes}{NBSP}bytes"
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as "33.3 %", the sign kept on the number's line."""
-    return f"{fixed(100 * share, digits)}\u00a0%"
+    """A share as "33.3 %"."""
+    return f"{fixed(100 * share, digits)}{NBSP}%"
+
+
+def times(value: float, digits: int = 1) -> str:
+    """A factor as "3.9 ×"."""
+    return f"{fixed(value, digits)}{NBSP}×"
+
+
+def span(values: Iterable[float], digits: int = 1) -> str:
+    """The least and the most of some numbers: "24.5–27.5"."""
+    found = sorted(values)
+    return f"{fixed(found[0], digits)}–{fixed(found[-1], digits)}"
 
 
 def tokens(seq_len: int) -> str:
-    """A sequence length as "16K" where it is whole thousands of 1024, in full otherwise."""
+    """A sequence length as "16K" where it is whole thousands of 1024, with decimals otherwise."""
     return f"{seq_len // 1024}K" if seq_len % 1024 == 0 else f"{seq_len / 1024:g}K"
-
-
-def data(n_bytes: int, part: str = "") -> str:
-    """Bytes as people read them, with the exact number for whoever wants it."""
-    attribute = f' data-part="{part}"' if part else ""
-    return f'<data value="{n_bytes}" title="{n_bytes:,} bytes"{attribute}>{gib(n_bytes)}</data>'
-
-
-def mark(number: str) -> str:
-    """A number in prose that was computed, marked as such."""
-    return f'<span class="ac-n">{number}</span>'
-
-
-def table(caption: str, head: tuple[str, ...], rows: str, foot: str = "") -> str:
-    """A table of numbers that scrolls in itself, from its columns' names and the HTML of its rows."""
-    columns = "".join(f'<th scope="col">{name}</th>' for name in head)
-    return (
-        f'<div class="ac-table" tabindex="0" role="region" aria-label="{caption}">'
-        f'<table class="ac-numbers"><caption>{caption}</caption>'
-        f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody><tfoot>{foot}</tfoot></table></div>"
-    )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from html import escape
 
+from markupsafe import Markup
+
 from actckpt import POLICIES
-from actckpt.ledger import Term
 from book.components.pictures.block import CHOICES, MODEL, OPENS, SEQ_LEN, everything, kept, per_sbh, step
 from book.components.pictures.block_drawing import drawings
 from book.components.pictures.player import named
+from book.components.table import table
+from book.components.template import code, swatch
 from book.quantities import text
 
 NAME = "block-map"
@@ -86,20 +89,19 @@ def _sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _table() -> str:
-    rows = "".join(_table_row(term) for term in everything().values())
-    totals = "".join(f"<td>{text.size(step(policy).block.bytes)}</td>" for policy in CHOICES)
-    units = "".join(f"<td>{per_sbh(policy)}</td>" for policy in CHOICES)
-    costs = "".join(f"<td>{text.percent(step(policy).flops.overhead)}</td>" for policy in CHOICES)
-    foot = (
-        f'<tr><th scope="row">a block keeps</th>{totals}</tr><tr><th scope="row">bytes for each S·B·H</th>{units}</tr>'
-        f'<tr><th scope="row">more FLOPs</th>{costs}</tr>'
+def _table() -> Markup:
+    rows = [
+        (
+            swatch(term.component) + code(term.name),
+            *(text.size(term.bytes) if term.name in kept(policy) else "–" for policy in CHOICES),
+        )
+        for term in everything().values()
+    ]
+    return table(
+        "What one block keeps, tensor by tensor",
+        ("tensor", *CHOICES),
+        rows,
+        ("a block keeps", *(text.size(step(policy).block.bytes) for policy in CHOICES)),
+        ("bytes for each S·B·H", *map(per_sbh, CHOICES)),
+        ("more FLOPs", *(text.percent(step(policy).flops.overhead) for policy in CHOICES)),
     )
-    return text.table("What one block keeps, tensor by tensor", ("tensor", *CHOICES), rows, foot)
-
-
-def _table_row(term: Term) -> str:
-    cells = "".join(
-        f"<td>{text.size(term.bytes)}</td>" if term.name in kept(policy) else "<td>–</td>" for policy in CHOICES
-    )
-    return f'<tr><th scope="row"><i class="ac-swatch ac-{term.component}"></i><code>{term.name}</code></th>{cells}</tr>'

@@ -8,9 +8,10 @@ from actckpt.hardware import GB
 from book.components.pictures import svg
 from book.components.pictures.player import player
 from book.components.pictures.svg import Timeline
-from book.quantities import flash_numbers as numbers
 from book.quantities import published, text
-from book.quantities.flash_numbers import CONFIG, DEVICE, SHAPE, size
+from book.quantities.flash import DEVICE, HEAD, LAUNCH, SEQ_LEN, SHAPE, tile_bytes
+from book.quantities.steps import CONFIG
+from book.quantities.text import size
 
 LINE = Timeline(6)
 CORES, SRAM, HBM, DOT, SCORES, TILES = range(6)
@@ -67,10 +68,10 @@ def sentences() -> list[str]:
         f"Beside the chip is HBM, {_memory()}, at {_bandwidth()}. Every tensor lies here: weights, gradients, "
         f"optimizer states, activations. The weights of {text.model_label(CONFIG.name)} take the lower part.",
         "Drawn to the same scale, all the SRAM of the chip is this dot.",
-        f"The scores of a single block at {numbers.seq_len()} tokens are this square, {size(SHAPE.matrix_bytes)}. "
+        f"The scores of a single block at {SEQ_LEN:,} tokens are this square, {size(SHAPE.matrix_bytes)}. "
         "Standard attention moves it through the narrow band four times: written, read, written as probabilities, read "
         "again.",
-        f"Flash attention brings tiles to the chip instead. A tile of keys, {numbers.tile_size()}, is a small part of "
+        f"Flash attention brings tiles to the chip instead. A tile of keys, {size(tile_bytes())}, is a small part of "
         "one SM's SRAM, and the scores that it gives never leave the chip.",
     ]
 
@@ -125,7 +126,7 @@ def _chip(layout: Layout) -> list[str]:
     ]
     # one tile of keys in one SM's SRAM, by its share of the SM's area
     left, top, cell_width, cell_height = _cell(sram, 40)
-    share = numbers.LAUNCHES.forward.block_n * numbers.HEAD * SHAPE.itemsize / DEVICE.sram_bytes
+    share = LAUNCH.block_n * HEAD * SHAPE.itemsize / DEVICE.sram_bytes
     tile = svg.box(left, top, cell_width, max(cell_height * share, 1.5), cls="ac-attention", rx=0)
     ring = svg.element("rect", cls="ac-now", x=left - 2, y=top - 2, width=cell_width + 4, height=cell_height + 4, rx=3)
     return [*drawn, svg.group(tile, ring, when=LINE.on(TILES))]

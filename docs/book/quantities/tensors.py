@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from actckpt import PRESETS, Ledger, ModelConfig, Step, Term, estimate
+from actckpt import Ledger, ModelConfig, Term, estimate
 from actckpt.ledger import ITEM_BYTES
-from book.quantities import text
+from book.quantities import steps
+from book.quantities.steps import CONFIG, MODEL
 
-MODEL = "llama-3.1-8b"
-LABEL = text.model_label(MODEL)
 SEQ_LEN = 4096
-SIZES = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
+LLAMA_STEP = steps.step(seq_len=SEQ_LEN)
+PAPER_STEP = steps.step(seq_len=SEQ_LEN, accounting="paper")
+PAPER_BLOCK = PAPER_STEP.block
 # a prime, so that no product of a model's sizes is taken for another
 PROBE = 4099
 
@@ -68,47 +69,44 @@ REPLACED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
-@cache
-def step(accounting: str) -> Step:
-    """The step that the chapter's tables show."""
-    return estimate(MODEL, seq_len=SEQ_LEN, accounting=accounting)
-
-
 def named(ledger: Ledger, names: Iterable[str]) -> Ledger:
     """The tensors of those names."""
     return Ledger(tuple(ledger[name] for name in names))
 
 
-def mib(terms: Iterable[Term]) -> str:
-    """The size of some tensors in MiB, with the exact number for whoever wants it."""
-    n_bytes = sum(term.bytes for term in terms)
-    digits = 1 if n_bytes >= 2**19 else 3
-    return f'<data value="{n_bytes}" title="{n_bytes:,} bytes">{text.fixed(n_bytes / 2**20, digits)}</data>'
-
-
-def per_sbh(terms: Iterable[Term], model: str = MODEL, digits: int = 2) -> str:
+def per_sbh(terms: Iterable[Term], model: str = MODEL) -> float:
     """The size of some tensors in bytes for each element of a hidden state."""
-    return text.fixed(sum(term.bytes for term in terms) / (SEQ_LEN * PRESETS[model].hidden_size), digits)
+    return steps.per_sbh(terms, model=model, seq_len=SEQ_LEN)
 
 
-def per_sbv(terms: Iterable[Term]) -> str:
+def llama_sbh(*names: str) -> float:
+    """The size of tensors of the Llama block in the same unit."""
+    return per_sbh(named(LLAMA_STEP.block, names))
+
+
+def per_sbv(terms: Iterable[Term]) -> float:
     """The size of some tensors in bytes for each logit."""
-    return text.fixed(sum(term.bytes for term in terms) / (SEQ_LEN * PRESETS[MODEL].vocab_size), 2)
+    return float(Ledger(tuple(terms)).bytes / (SEQ_LEN * CONFIG.vocab_size))
+
+
+def squared_share() -> float:
+    """The share of the S × S matrices in the paper's block."""
+    matrices = named(PAPER_BLOCK, ("softmax", "softmax_dropout_mask", "softmax_dropout"))
+    return float(matrices.bytes / PAPER_BLOCK.bytes)
 
 
 @cache
 def _probe() -> dict[str, Term]:
-    step = estimate(MODEL, seq_len=PROBE, accounting="paper")
+    step = steps.step(seq_len=PROBE, accounting="paper")
     return {term.name: term for term in (*step.block, *step.head.ledger)}
 
 
 def coefficients(names: Iterable[str], *, elements: bool = False) -> dict[str, int]:
     """How many bytes, or elements, tensors of the paper's block have for each SBH, nS²B and SBV."""
-    config = PRESETS[MODEL]
     units = {
-        "nS²B": config.n_heads * PROBE**2,
-        "SBH": PROBE * config.hidden_size,
-        "SBV": PROBE * config.vocab_size,
+        "nS²B": CONFIG.n_heads * PROBE**2,
+        "SBH": PROBE * CONFIG.hidden_size,
+        "SBV": PROBE * CONFIG.vocab_size,
     }
     sums = {"SBH": 0, "nS²B": 0, "SBV": 0}
     for name in names:
@@ -127,7 +125,7 @@ def symbolic(terms: Iterable[Term], *, elements: bool = False) -> str:
 
 def llama_coefficients() -> tuple[int, int, int]:
     """The constant, the coefficient of n_kv/n and that of F/H in a Llama block, from how it changes with each."""
-    config = PRESETS[MODEL]
+    config = CONFIG
     here = _bfloat16(config)
     heads = (_bfloat16(replace(config, n_kv_heads=config.n_heads)) - here) / (1 - config.n_kv_heads / config.n_heads)
     width = _bfloat16(replace(config, ffn_size=config.ffn_size + config.hidden_size)) - here

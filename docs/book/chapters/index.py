@@ -1,0 +1,75 @@
+"""The blocks of the home page."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from actckpt import PRESETS
+from actckpt.figures.memory import component_shares
+from actckpt.policy import POLICIES
+from book.components import explorer as explorers
+from book.components.figure import figure
+from book.components.template import mark, render
+from book.quantities.grid import View
+from book.quantities.steps import LENGTHS, LONG, MODEL, RANKS, growth, overhead, saved, sbh
+from book.quantities.text import fixed, percent, span, tokens
+
+VIEW = View(
+    name="explorer",
+    heading="Will it fit?",
+    models=tuple(PRESETS),
+    accountings=("llama", "paper", "workshop"),
+    policies=tuple(POLICIES),
+    # each power of two, and halfway to the next
+    lengths=tuple(sorted({*LENGTHS, *(3 * length // 2 for length in LENGTHS[:-1])})),
+    opens={"model": MODEL, "accounting": "llama", "policy": "none", "seq_len": LONG, "ranks": RANKS},
+)
+
+
+def explorer() -> Markup:
+    """The explorer."""
+    return explorers.explorer(VIEW)
+
+
+def headlines() -> Markup:
+    """The workshop's four headline figures, each with what it assumes and what a real Llama block does."""
+    linear, squared = map(fixed, growth(accounting="paper"))
+    overheads = [100 * overhead("full", seq_len=length) for length in LENGTHS]
+    cards = (
+        (
+            f"{linear} SBH",
+            "bytes a block keeps, for each token and channel",
+            f"The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps {mark(fixed(sbh(), 2))} in "
+            "another way: no masks, fewer heads for keys and values, three matrices in the FFN.",
+        ),
+        (
+            f"{squared} nS²",
+            "bytes of attention matrices, for each head and pair of tokens",
+            "Eager attention with dropout. Flash attention keeps one number for each head and token instead.",
+        ),
+        (
+            percent(overhead("both", accounting="workshop")),
+            "more FLOPs to recompute everything",
+            "A backward pass of exactly twice the forward. PyTorch stops a recomputation early, and flash attention's "
+            f"backward is longer: whole blocks of Llama 3.1 8B cost {mark(span(overheads, 0) + chr(0xA0) + '%')} "
+            f"between {tokens(LENGTHS[0])} and {tokens(LENGTHS[-1])} tokens.",
+        ),
+        (
+            percent(saved("both", seq_len=LENGTHS[0], accounting="workshop")),
+            "of the activations saved, and more with length",
+            f"The workshop's accounting of Llama 3.1 8B, both halves recomputed, {tokens(LENGTHS[0])} tokens. The "
+            f"real block with flash attention, recomputed whole, saves {mark(percent(saved('full')))} at any length.",
+        ),
+    )
+    return render("headlines", cards=[(mark(number), what, Markup(assumes)) for number, what, assumes in cards])
+
+
+def shares() -> Markup:
+    """The chart of what is stored with eager and with flash attention."""
+    return figure(
+        component_shares,
+        MODEL,
+        name="shares",
+        assumes="Llama accounting, one block of Llama 3.1 8B, bfloat16, nothing recomputed; dotted is eager attention.",
+        test="test_figures::test_component_shares",
+    )

@@ -1,0 +1,98 @@
+"""What pages ask of a training step: what is kept, what is saved, what it costs. Every answer is a call into `actckpt`.
+
+Each function takes the model of the examples at `LONG` tokens, nothing recomputed, as the real Llama block has it with
+flash attention. What differs is said in its arguments, which are those of `actckpt.estimate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, NamedTuple
+
+from actckpt import ACCELERATORS, POLICIES, PRESETS, Ledger, Step, Term, estimate
+from actckpt.formulas.timeline import timeline
+
+MODEL = "llama-3.1-8b"
+CONFIG = PRESETS[MODEL]
+SIZES = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
+LONG = 16_384
+LENGTHS = tuple(2**power for power in range(10, 18))
+# ranks that share the training states where prose speaks of sharing
+RANKS = 8
+CARD = ACCELERATORS["h100-80gb"]
+
+
+@cache
+def step(policy: str = "none", *, model: str = MODEL, seq_len: int = LONG, **how: Any) -> Step:
+    """One training step."""
+    return estimate(model, seq_len=seq_len, policy=policy, **how)
+
+
+def kept(policy: str = "none", **how: Any) -> int:
+    """What all blocks keep, in bytes."""
+    return int(step(policy, **how).total_bytes)
+
+
+def block(policy: str = "none", **how: Any) -> int:
+    """What one block keeps, in bytes."""
+    return int(step(policy, **how).block.bytes)
+
+
+def saved(policy: str, **how: Any) -> float:
+    """The share of what the blocks keep that a policy saves."""
+    return 1 - kept(policy, **how) / kept(**how)
+
+
+def overhead(policy: str, **how: Any) -> float:
+    """What a policy adds to the FLOPs of the blocks, as a share."""
+    return float(step(policy, **how).flops.overhead)
+
+
+def states(model: str = MODEL, ranks: int = 1) -> int:
+    """Parameters, gradients and Adam on one rank, in bytes."""
+    return step(model=model, data_parallel=ranks).states.bytes
+
+
+def grows(**how: Any) -> float:
+    """How many times as much a block keeps as at half the length."""
+    seq_len = how.pop("seq_len", LONG)
+    return block(seq_len=seq_len, **how) / block(seq_len=seq_len // 2, **how)
+
+
+def per_sbh(terms: Step | Iterable[Term], *, model: str = MODEL, seq_len: int = LONG) -> float:
+    """The size of some tensors, or of a step's block, in bytes for each element of a hidden state."""
+    if isinstance(terms, Step):
+        terms, model, seq_len = terms.block, terms.model, int(terms.seq_len)
+    return float(Ledger(tuple(terms)).bytes / (seq_len * PRESETS[model].hidden_size))
+
+
+def sbh(policy: str = "none", **how: Any) -> float:
+    """What a block keeps, in bytes for each element of a hidden state."""
+    return per_sbh(step(policy, **how))
+
+
+@cache
+def peak_of_blocks(policy: str = "none") -> int:
+    """The most that is alive while all blocks run forward and backward, in bytes: "none", "full" or `every_N`."""
+    return max(each.bytes for each in timeline(CONFIG, seq_len=LONG, policy=POLICIES[policy]))
+
+
+class Growth(NamedTuple):
+    """What a block keeps as a function of S: `linear`·SBH + `squared`·nS²B bytes."""
+
+    linear: float
+    squared: float
+
+
+@cache
+def growth(policy: str = "none", component: str = "", *, model: str = MODEL, **how: Any) -> Growth:
+    """How what a block keeps, or one component of it, grows with the length."""
+    config = PRESETS[model]
+    once, twice = (
+        int(each.component_bytes(component) if component else each.bytes)
+        for each in (step(policy, model=model, seq_len=s, **how).block for s in (1024, 2048))
+    )
+    # twice the length doubles the linear part, and makes the squared one four times as large
+    linear, squared = (4 * once - twice) / 2, (twice - 2 * once) / 2
+    return Growth(linear / (1024 * config.hidden_size), squared / (1024**2 * config.n_heads))
