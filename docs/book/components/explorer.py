@@ -6,65 +6,135 @@ The page carries the grid, and a small script looks numbers up in it. The script
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
+from markupsafe import Markup
 
-from actckpt import ACCELERATORS, POLICIES, InputError, Step, estimate
+from actckpt import ACCELERATORS, POLICIES, InputError, estimate
 from actckpt.hardware import GB, GIB
-from book.components.template import exact
-from book.quantities import text
+from book.components.table import table
+from book.components.template import exact, gib_cell, render, swatch
 from book.quantities.grid import ATTENTIONS, PARTS, View, described, grid, no_flash, parts_of, recomputes, refusal
+from book.quantities.text import LABELS, gib, model_label, percent, tokens
 
 CAPACITIES = ("a100-80gb", "h100-80gb", "h200-141gb", "b200-192gb")
 # shares of a bar's width: where a line's name stands on its left, and where a segment is too narrow for its name
 FAR, NARROW = 0.7, 0.1
 # more choices than this are a list that opens
 MOST_RADIOS = 5
-HELD_BY = "test_explorers", "test_every_number_of_an_explorer"
 
 
-def explorer(view: View) -> str:
+@dataclass(frozen=True)
+class Control:
+    """A choice that an explorer offers.
+
+    Attributes:
+        name: What it sets.
+        label: What it is called.
+        options: Values, each with its words.
+        chosen: The value in which the view opens.
+        words: What the chosen value means.
+        reason: Why another value cannot be chosen.
+    """
+
+    name: str
+    label: str
+    options: Sequence[tuple[str, str]]
+    chosen: str
+    words: str = ""
+    reason: str = ""
+
+
+def explorer(view: View) -> Markup:
     """The explorer as HTML: complete and readable as it stands, alive once its script has run."""
     step = view.opening_step(view.opens["seq_len"])
-    return "".join(
-        (
-            f'<section class="ac-explorer ac-explorer--{view.chart}" id="{view.name}" data-chart="{view.chart}" ',
-            f'aria-labelledby="{view.name}-heading">',
-            f'<h2 class="ac-explorer__heading" id="{view.name}-heading">{escape(view.heading)}</h2>',
-            f'<form class="ac-controls" autocomplete="off">{"".join(_controls(view))}</form>',
-            f'<div class="ac-result">{"".join(_result(view, step))}</div>',
-            _table(view),
-            _caption(),
-            f'<script type="application/json">{json.dumps(grid(view), separators=(",", ":"))}</script>',
-            "</section>",
-        )
+    columns = [_parts(view, length) for length in view.lengths]
+    totals = [sum(column.values()) for column in columns]
+    cards = [ACCELERATORS[name] for name in CAPACITIES]
+    if view.chart == "bar":
+        full = scale([step.peak_bytes, *(card.memory_bytes for card in cards)])
+    else:
+        full = scale(totals[-1:])
+    rows = [
+        (f"{length:,}", *map(_gib, column.values()), _gib(total))
+        for length, column, total in zip(view.lengths, columns, totals, strict=True)
+    ]
+    return render(
+        "explorer",
+        view=view,
+        controls=_controls(view),
+        most_radios=MOST_RADIOS,
+        step=step,
+        parts=_parts(view, view.opens["seq_len"]),
+        columns=columns,
+        full=full,
+        far=FAR,
+        narrow=NARROW,
+        gridline=round_below(full),
+        cards=cards,
+        capacities=_capacities(),
+        labels=LABELS,
+        numbers=table(
+            "The peak, part by part, in GiB",
+            ("tokens", *(LABELS[part] for part in PARTS), "Total"),
+            rows,
+            label="The numbers at every length",
+        ),
+        island=Markup(json.dumps(grid(view), separators=(",", ":"))),
+        exact=exact,
+        gib=gib,
+        percent=percent,
+        swatch=swatch,
+        tokens=tokens,
     )
 
 
-def _controls(view: View) -> Iterator[str]:
-    labels = {
-        "model": ("Model", [(name, text.model_label(name)) for name in view.models]),
-        "accounting": ("Accounting", [(name, name.capitalize()) for name in view.accountings]),
-        "attention": ("Attention", [(name, name.capitalize()) for name in view.attentions]),
-        "policy": ("Policy: what is recomputed", [(name, _policy_label(name)) for name in view.policies]),
-        "ranks": ("Ranks that share the states", [(str(n), str(n)) for n in view.ranks]),
-    }
-    for name, (label, options) in labels.items():
-        if len(options) == 1:
-            yield f'<input type="hidden" name="{name}" value="{options[0][0]}">'
-        else:
-            yield (_radios if len(options) <= MOST_RADIOS else _select)(view, name, label, options)
-    at = view.lengths.index(view.opens["seq_len"])
-    yield (
-        f'<div class="ac-control"><label for="{view.name}-seq_len">Sequence length</label>'
-        f'<output for="{view.name}-seq_len" class="ac-seq_len">{view.opens["seq_len"]:,} tokens</output>'
-        f'<input type="range" id="{view.name}-seq_len" name="seq_len" min="0" max="{len(view.lengths) - 1}" '
-        f'value="{at}" aria-valuetext="{view.opens["seq_len"]:,} tokens">'
-        f'<span class="ac-range-ends" aria-hidden="true"><span>{text.tokens(view.lengths[0])}</span>'
-        f"<span>{text.tokens(view.lengths[-1])}</span></span></div>"
-    )
+def _parts(view: View, seq_len: int) -> dict[str, int]:
+    parts = parts_of(view.opening_step(seq_len))
+    return {part: parts[part] for part in PARTS}
+
+
+def _gib(n_bytes: int) -> str:
+    return gib_cell(n_bytes, 1)
+
+
+def _controls(view: View) -> list[Control]:
+    opens, attention = view.opens, view.kinds(view.opens["accounting"])[0]
+    return [
+        Control("model", "Model", [(name, model_label(name)) for name in view.models], opens["model"]),
+        Control(
+            "accounting",
+            "Accounting",
+            [(name, name.capitalize()) for name in view.accountings],
+            opens["accounting"],
+            described(opens["accounting"]),
+            _reason(view, "accounting", view.accountings),
+        ),
+        Control(
+            "attention",
+            "Attention",
+            [(name, name.capitalize()) for name in view.attentions],
+            attention,
+            ATTENTIONS[attention],
+            no_flash(opens["accounting"]),
+        ),
+        Control(
+            "policy",
+            "Policy: what is recomputed",
+            [(name, _policy_label(name)) for name in view.policies],
+            opens["policy"],
+            recomputes(opens["policy"]),
+            _reason(view, "policy", view.policies),
+        ),
+        Control(
+            "ranks",
+            "Ranks that share the states",
+            [(str(n), str(n)) for n in view.ranks],
+            str(opens["ranks"]),
+            "Parameters, gradients and Adam in float32, divided evenly.",
+        ),
+    ]
 
 
 def _policy_label(name: str) -> str:
@@ -72,165 +142,15 @@ def _policy_label(name: str) -> str:
     return f"{name} ({strategy})" if strategy else name
 
 
-def _select(view: View, name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
-    chosen = _chosen(view, name)
-    entries = "".join(
-        f'<option value="{value}"{" selected" if value == chosen else ""}>{escape(words)}</option>'
-        for value, words in options
-    )
-    return (
-        f'<div class="ac-control"><label for="{view.name}-{name}">{label}</label>'
-        f'<select id="{view.name}-{name}" name="{name}" aria-describedby="{view.name}-{name}-note">{entries}</select>'
-        f"{_note(view, name)}</div>"
-    )
-
-
-def _radios(view: View, name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
-    chosen = _chosen(view, name)
-    entries = "".join(
-        f'<label><input type="radio" name="{name}" value="{value}"{" checked" if value == chosen else ""}>'
-        f"<span>{escape(words)}</span></label>"
-        for value, words in options
-    )
-    return (
-        f'<fieldset class="ac-control" aria-describedby="{view.name}-{name}-note"><legend>{label}</legend>'
-        f'<div class="ac-segments">{entries}</div>{_note(view, name)}</fieldset>'
-    )
-
-
-def _chosen(view: View, name: str) -> str:
-    return view.kinds(view.opens["accounting"])[0] if name == "attention" else str(view.opens[name])
-
-
-def _note(view: View, name: str) -> str:
-    words = {
-        "policy": recomputes(view.opens["policy"]),
-        "accounting": described(view.opens["accounting"]),
-        "attention": ATTENTIONS[_chosen(view, "attention")],
-        "ranks": "Parameters, gradients and Adam in float32, divided evenly.",
-    }
-    return (
-        f'<p class="ac-note" id="{view.name}-{name}-note"><span class="ac-words">{escape(words.get(name, ""))}</span> '
-        f'<span class="ac-reason">{escape(_reason(view, name))}</span></p>'
-    )
-
-
-def _reason(view: View, name: str) -> str:
+def _reason(view: View, name: str, choices: Sequence[str]) -> str:
     # why the opening view disables a choice
-    if name == "attention":
-        return no_flash(view.opens["accounting"])
     asked = {key: view.opens[key] for key in ("model", "accounting", "policy", "seq_len")}
-    for choice in {"policy": view.policies, "accounting": view.accountings}.get(name, ()):
+    for choice in choices:
         try:
             estimate(**{**asked, name: choice})
         except InputError as error:
             return refusal(error)
     return ""
-
-
-def _result(view: View, step: Step) -> Iterator[str]:
-    parts = parts_of(step)
-    yield (
-        '<p class="ac-total" role="status" aria-live="polite" aria-atomic="true">'
-        f'{exact(step.peak_bytes, part="total")} <span class="ac-total__words">at the peak of a training step, '
-        f"on each GPU, batch size {step.batch_size}</span></p>"
-    )
-    if view.chart == "bar":
-        yield _bar(parts, step.peak_bytes)
-    else:
-        yield _columns(view)
-    yield f'<ul class="ac-fit" aria-label="Does it fit?">{"".join(_fits(step.peak_bytes))}</ul>'
-    yield '<table class="ac-parts"><caption class="ac-hidden">The peak, part by part</caption><tbody>'
-    for part in PARTS:
-        yield (
-            f'<tr data-part="{part}"><th scope="row"><i class="ac-swatch ac-{part}"></i>{text.LABELS[part]}</th>'
-            f"<td>{exact(parts[part], part=part)}</td></tr>"
-        )
-    yield "</tbody></table>"
-    if len(view.policies) > 1:
-        yield (
-            f'<p class="ac-cost">Recomputing adds <strong class="ac-overhead">{text.percent(step.flops.overhead)}'
-            "</strong> to the FLOPs of the blocks.</p>"
-        )
-    command = (
-        f"actckpt estimate --model {step.model} --seq-len {step.seq_len} --policy {step.policy.name} "
-        f"--accounting {step.accounting}"
-    )
-    yield (
-        f'<p class="ac-command"><code tabindex="0">{command}</code>'
-        '<button type="button" class="ac-copy">Copy as command</button></p>'
-    )
-    hidden = " hidden" if view.opens["ranks"] == 1 else ""
-    yield f'<p class="ac-note ac-one-rank"{hidden}><span>The command keeps all states on one rank.</span></p>'
-
-
-def _bar(parts: dict[str, int], total: int) -> str:
-    full = scale([total, *(ACCELERATORS[name].memory_bytes for name in CAPACITIES)])
-    lines = "".join(
-        f'<span class="ac-capacity{" ac-far" if n_bytes > FAR * full else ""}" data-bytes="{n_bytes}" '
-        f'style="left:{100 * n_bytes / full:.4f}%"><b>{label}</b></span>'
-        for n_bytes, label in _capacities()
-    )
-    segments = "".join(
-        f'<span class="ac-segment ac-{part}{" ac-narrow" if parts[part] < NARROW * full else ""}" '
-        f'data-part="{part}" style="width:{100 * parts[part] / full:.4f}%">'
-        f"<b>{text.LABELS[part]}</b></span>"
-        for part in PARTS
-    )
-    return f'<div class="ac-bar" aria-hidden="true"><div class="ac-stack">{segments}</div>{lines}</div>'
-
-
-def _columns(view: View) -> str:
-    parts = _opening_parts(view)
-    full = scale([sum(counts[-1] for counts in parts.values())])
-    columns = []
-    for index, length in enumerate(view.lengths):
-        segments = "".join(
-            f'<span class="ac-segment ac-{part}" data-part="{part}" '
-            f'style="height:{100 * parts[part][index] / full:.4f}%"></span>'
-            for part in reversed(PARTS)
-        )
-        columns.append(f'<span class="ac-column" data-index="{index}">{segments}<b>{text.tokens(length)}</b></span>')
-    n_bytes, label = _capacities()[-1]
-    return (
-        '<div class="ac-columns" aria-hidden="true"><div class="ac-plot"><span class="ac-gridline" '
-        f'style="bottom:{100 * round_below(full) / full:.4f}%"><b>{text.gib(round_below(full), digits=0)}</b></span>'
-        f'{"".join(columns)}<span class="ac-capacity" '
-        f'style="bottom:{100 * n_bytes / full:.4f}%"><b>{label}</b></span></div>'
-        '<p class="ac-columns__axis">sequence length, tokens</p></div>'
-    )
-
-
-def _opening_parts(view: View) -> dict[str, list[int]]:
-    parts = parts_of(view.opening_step(np.array(view.lengths)))
-    return {name: np.broadcast_to(counts, len(view.lengths)).tolist() for name, counts in parts.items()}
-
-
-def _table(view: View) -> str:
-    parts = _opening_parts(view)
-    head = "".join(f'<th scope="col">{text.LABELS[part]}</th>' for part in PARTS)
-    rows = "".join(
-        f'<tr><th scope="row">{length:,}</th>'
-        + "".join(f"<td>{text.fixed(parts[part][index] / GIB, 1)}</td>" for part in PARTS)
-        + f"<td>{text.fixed(sum(counts[index] for counts in parts.values()) / GIB, 1)}</td></tr>"
-        for index, length in enumerate(view.lengths)
-    )
-    return (
-        '<details class="ac-data"><summary>The numbers at every length</summary>'
-        '<div class="ac-table" tabindex="0" role="region" aria-label="The numbers at every length">'
-        '<table class="ac-numbers"><caption>The peak, part by part, in GiB</caption>'
-        f'<thead><tr><th scope="col">tokens</th>{head}<th scope="col">Total</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></details>"
-    )
-
-
-def _caption() -> str:
-    file, function = HELD_BY
-    return (
-        '<p class="ac-made">All numbers are calls of <code>actckpt.estimate</code> with what the controls say, made '
-        "when this page was built; the script that you move them with only looks numbers up and adds them. Held by "
-        f'<a href="@/evidence/tests/#{file}"><code>{function}</code></a>.</p>'
-    )
 
 
 def _capacities() -> list[tuple[int, str]]:
@@ -249,14 +169,3 @@ def round_below(n_bytes: float) -> int:
     """The largest of 1, 2, 5, 10, … GiB that is not above `n_bytes`."""
     power = 10 ** (len(str(int(n_bytes // GIB))) - 1)
     return max(step * power * GIB for step in (1, 2, 5) if step * power * GIB <= n_bytes)
-
-
-def _fits(total: int) -> Iterator[str]:
-    for name in CAPACITIES:
-        accelerator = ACCELERATORS[name]
-        spare = accelerator.memory_bytes - total
-        words = f"fits, {text.gib(spare, 1)} to spare" if spare >= 0 else f"too large by {text.gib(-spare, 1)}"
-        yield (
-            f'<li data-bytes="{accelerator.memory_bytes}" class="{"ac-fits" if spare >= 0 else "ac-exceeds"}">'
-            f"<b>{accelerator.label}</b> <span>{words}</span></li>"
-        )
