@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from book.chapters import flash_attention
-from book.components.pictures import hierarchy, row, softmax, tiles
+from book.components.pictures import hierarchy, softmax, tiles
 from book.quantities import flash
+from book.quantities import online_softmax as row
 from book.quantities.text import gib, size
+from book.quantities.tiles import counts, visits
 
 from actckpt import ACCELERATORS, PRESETS, estimate
 from actckpt.formulas import traffic
@@ -197,10 +199,10 @@ def brute_force(seq_len: int, block_m: int, block_n: int) -> list[tuple[int, int
     ("seq_len", "block_m", "block_n"), [(512, 128, 128), (512, 128, 64), (300, 128, 64), (300, 64, 128)]
 )
 def test_the_tiles_that_are_visited(seq_len: int, block_m: int, block_n: int) -> None:
-    found = [(visit.queries, visit.keys, visit.masked) for visit in tiles.visits(seq_len, block_m, block_n)]
+    found = [(visit.queries, visit.keys, visit.masked) for visit in visits(seq_len, block_m, block_n)]
     assert found == brute_force(seq_len, block_m, block_n)
     in_all = -(-seq_len // block_m) * -(-seq_len // block_n)
-    assert tiles.counts(seq_len, block_m, block_n) == (in_all, len(found), sum(masked for *_, masked in found))
+    assert counts(seq_len, block_m, block_n) == (in_all, len(found), sum(masked for *_, masked in found))
 
 
 def test_every_tile_has_a_frame_of_its_own() -> None:

@@ -4,8 +4,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from book.components.pictures import block, block_drawing, passes, scene, svg
+from book.components.pictures import block_drawing, scene, svg
 from book.components.pictures.player import player
+from book.quantities import block_map as block
+from book.quantities import passes
+from book.quantities.steps import LONG, MODEL
 
 from actckpt import POLICIES, PRESETS, estimate
 from actckpt.config import ModelConfig
@@ -87,7 +90,7 @@ def shown_under(policy: str, html: str) -> list[str]:
 
 @pytest.mark.parametrize("policy", block.CHOICES)
 def test_the_map_is_the_ledger(policy: str) -> None:
-    ledger = estimate(block.MODEL, seq_len=block.SEQ_LEN, policy=policy).block
+    ledger = estimate(MODEL, seq_len=LONG, policy=policy).block
     names = {name for row in block.ROWS for name in row.tensors}
     assert {term.name for term in ledger} <= names, "a tensor that is kept is not on the map"
     _, wide, narrow = block_drawing.drawings().split("<svg ")
@@ -102,7 +105,7 @@ def test_the_map_is_the_ledger(policy: str) -> None:
         assert kept == {term.name: (term.component, term.bytes) for term in ledger}
         (bar,) = (part for part in shown_under(policy, drawing) if part.count("<rect") and 'y="4"' in part)
         width = sum(float(width) for width in re.findall(r'width="([\d.]+)"', bar))
-        whole = estimate(block.MODEL, seq_len=block.SEQ_LEN).block.bytes
+        whole = estimate(MODEL, seq_len=LONG).block.bytes
         of_all = float(re.search(r'viewBox="0 0 (\d+)', drawing)[1]) - 2
         assert width / of_all == pytest.approx(ledger.bytes / whole, abs=1e-3)
 

@@ -5,7 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from book.components.pictures import block
+from book.quantities import block_map as block
+from book.quantities.steps import LONG, MODEL
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from actckpt import estimate
@@ -211,7 +212,7 @@ def test_the_map_by_keyboard(page: Page, address: str) -> None:
     for policy in block.CHOICES:
         page.keyboard.press("Space") if policy == "none" else page.keyboard.press("ArrowRight")
         expect(drawn).to_have_attribute("data-policy", policy)
-        ledger = estimate(block.MODEL, seq_len=block.SEQ_LEN, policy=policy).block
+        ledger = estimate(MODEL, seq_len=LONG, policy=policy).block
         assert drawn.locator(".ac-total:not(.is-off) data").get_attribute("value") == str(ledger.bytes)
         wide = drawn.locator(".ac-picture--wide [data-in]:not(.is-off) title").all_text_contents()
         assert len(wide) == sum(len(row.tensors) for row in block.ROWS)
@@ -233,7 +234,7 @@ def test_the_map_without_a_script(browser: Browser, address: str) -> None:
     drawn = page.locator(".ac-map")
     assert drawn.locator("form").is_hidden()
     assert drawn.locator("table").is_visible()
-    ledger = estimate(block.MODEL, seq_len=block.SEQ_LEN, policy=block.OPENS).block
+    ledger = estimate(MODEL, seq_len=LONG, policy=block.OPENS).block
     assert drawn.locator(".ac-total:not(.is-off) data").get_attribute("value") == str(ledger.bytes)
     context.close()
 

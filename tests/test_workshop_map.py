@@ -149,7 +149,7 @@ def tiles() -> list[str]:
 
 
 def online_softmax() -> list[str]:
-    from book.components.pictures import row
+    from book.quantities import online_softmax as row
 
     from actckpt import flash_attention
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from actckpt import PRESETS
 from actckpt.figures.tradeoffs import WORKSHOP, WORLDS, advantage_over_seq_len, memory_and_compute, policy_frontier
 from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, frontier, tradeoff, tradeoffs
@@ -13,7 +14,7 @@ from book.components.figure import figure
 from book.components.table import table
 from book.components.template import code, gib_cell, swatch
 from book.quantities.halves import RULES, parity, parity_share
-from book.quantities.steps import LONG, MODEL, PRESETS, SIZES
+from book.quantities.steps import LONG, MODEL, SIZES
 from book.quantities.text import fixed, model_label
 
 LABEL = model_label(MODEL)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from actckpt import PRESETS
 from actckpt.step import ADAM_BYTES, GRADIENT_BYTES, PARAMETER_BYTES
 from book.components import explorer as explorers
 from book.components.table import table
 from book.components.template import code, exact, swatch
 from book.quantities import steps
 from book.quantities.grid import PARTS, STATES, View, parts_of
-from book.quantities.steps import CARD, LONG, MODEL, PRESETS, SIZES, step
+from book.quantities.steps import CARD, LONG, MODEL, SIZES, step
 from book.quantities.text import LABELS, model_label
 
 BYTES_EACH = {"parameters": PARAMETER_BYTES, "gradients": GRADIENT_BYTES, "optimizer": ADAM_BYTES}
@@ -87,4 +88,4 @@ def logits() -> int:
 
 def logits_copies() -> int:
     """How many times the logits are held when the loss runs backward, with what is saved of them."""
-    return 1 + round(parts_of(step("full"))["working"] / logits())
+    return 1 + round(int(parts_of(step("full"))["working"]) / logits())

@@ -167,5 +167,5 @@ def scale(counts: Sequence[int]) -> float:
 
 def round_below(n_bytes: float) -> int:
     """The largest of 1, 2, 5, 10, … GiB that is not above `n_bytes`."""
-    power = 10 ** (len(str(int(n_bytes // GIB))) - 1)
+    power: int = 10 ** (len(str(int(n_bytes // GIB))) - 1)
     return max(step * power * GIB for step in (1, 2, 5) if step * power * GIB <= n_bytes)

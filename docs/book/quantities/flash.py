@@ -8,7 +8,7 @@ from actckpt import ACCELERATORS
 from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Kernel, Shape, Tiles
 from actckpt.ops.attention.config import launches
-from book.components.pictures import tiles
+from book.quantities import tiles
 from book.quantities.published import PUBLISHED
 from book.quantities.steps import CONFIG, LENGTHS, step
 

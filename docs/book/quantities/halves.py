@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from actckpt import FlopRules
+from actckpt import PRESETS, FlopRules
 from actckpt.tradeoff import attention_advantage, parity_length
-from book.quantities.steps import MODEL, PRESETS, SIZES, overhead, step
+from book.quantities.steps import MODEL, SIZES, overhead, step
 
 # how FLOPs may be counted, by the name of a table's column
 RULES = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from actckpt.formulas.timeline import Pass
-from book.components.pictures import passes, scene
+from book.components.pictures import scene
 from book.components.pictures.player import player
-from book.quantities import text
+from book.quantities import passes, text
 
 POLICY = "none"
 

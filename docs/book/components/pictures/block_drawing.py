@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from actckpt import POLICIES, PRESETS
+from actckpt import POLICIES
 from actckpt.formulas.llama import Block
 from book.components.pictures import svg
-from book.components.pictures.block import (
-    CHOICES,
-    MODEL,
-    OPENS,
-    ROWS,
-    SEQ_LEN,
-    Row,
-    everything,
-    kept,
-    policies_where,
-    step,
-)
 from book.components.pictures.scene import AGAIN, STACK
 from book.quantities import text
+from book.quantities.block_map import CHOICES, OPENS, ROWS, Row, everything, kept, policies_where
+from book.quantities.steps import CONFIG, LONG, step
 
 SHORT = {"gate_proj": "gate", "up_proj": "up"}
 
@@ -109,7 +100,7 @@ def _row(layout: Layout, row: Row, y: float) -> Iterator[str]:
 
 
 def _per_sbh(tensor: str) -> float:
-    return everything()[tensor].bytes / (SEQ_LEN * PRESETS[MODEL].hidden_size)
+    return everything()[tensor].bytes / (LONG * CONFIG.hidden_size)
 
 
 def _box(name: str, x: float, y: float, width: float) -> Iterator[str]:
@@ -117,7 +108,7 @@ def _box(name: str, x: float, y: float, width: float) -> Iterator[str]:
     hint = svg.element(
         "title", f"{name}: {' × '.join(f'{size:,}' for size in term.shape)} in {term.dtype}, {term.bytes:,} bytes"
     )
-    place = {"x": x, "y": y, "width": width, "height": BOX, "rx": min(2.0, width / 2)}
+    place: dict[str, Any] = {"x": x, "y": y, "width": width, "height": BOX, "rx": min(2.0, width / 2)}
     passes_by = name not in kept("none")
     outline = svg.element(
         "rect", hint, cls=f"ac-box ac-{'passing' if passes_by else f'empty ac-{term.component}'}", **place
@@ -163,7 +154,7 @@ def _state(tensors: Sequence[str], policy: str) -> str:
 
 
 def _brackets(layout: Layout) -> Iterator[str]:
-    regions = Block(PRESETS[MODEL], SEQ_LEN, 1, "flash").regions()
+    regions = Block(CONFIG, LONG, 1, "flash").regions()
     spans: dict[tuple[int, int], list[str]] = {}
     for policy in CHOICES:
         for region in POLICIES[policy].regions:

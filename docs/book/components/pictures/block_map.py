@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from book.components.pictures.block import CHOICES, MODEL, OPENS, SEQ_LEN, everything, kept, per_sbh, step
 from book.components.pictures.block_drawing import drawings
 from book.components.pictures.player import named
 from book.components.table import table
 from book.components.template import code, render, swatch
+from book.quantities.block_map import CHOICES, OPENS, everything, kept
 from book.quantities.grid import recomputes
-from book.quantities.text import model_label, percent, size
+from book.quantities.steps import LONG, MODEL, block, overhead, sbh
+from book.quantities.text import fixed, model_label, percent, size
 
 NAME = "block-map"
 TITLE = "What a block of Llama keeps, and what it computes again"
@@ -23,16 +24,15 @@ DESCRIPTION = (
 
 def picture() -> Markup:
     """The map, with a button for each policy and a table of all of them."""
-    whole = step("none").block.bytes
     policies = [
         {
             "name": policy,
-            "bytes": step(policy).block.bytes,
-            "size": size(step(policy).block.bytes),
-            "sbh": per_sbh(policy),
+            "bytes": block(policy),
+            "size": size(block(policy)),
+            "sbh": fixed(sbh(policy), 2),
             "recomputes": recomputes(policy),
-            "left": percent(step(policy).block.bytes / whole),
-            "cost": percent(step(policy).flops.overhead),
+            "left": percent(block(policy) / block()),
+            "cost": percent(overhead(policy)),
         }
         for policy in CHOICES
     ]
@@ -45,7 +45,7 @@ def picture() -> Markup:
         picture=named(drawings(), NAME, TITLE, DESCRIPTION),
         label=model_label(MODEL),
         model=MODEL,
-        seq_len=SEQ_LEN,
+        seq_len=LONG,
         numbers=_table(),
     )
 
@@ -62,7 +62,7 @@ def _table() -> Markup:
         "What one block keeps, tensor by tensor",
         ("tensor", *CHOICES),
         rows,
-        ("a block keeps", *(size(step(policy).block.bytes) for policy in CHOICES)),
-        ("bytes for each S·B·H", *map(per_sbh, CHOICES)),
-        ("more FLOPs", *(percent(step(policy).flops.overhead) for policy in CHOICES)),
+        ("a block keeps", *(size(block(policy)) for policy in CHOICES)),
+        ("bytes for each S·B·H", *(fixed(sbh(policy), 2) for policy in CHOICES)),
+        ("more FLOPs", *(percent(overhead(policy)) for policy in CHOICES)),
     )

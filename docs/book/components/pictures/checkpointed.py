@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from actckpt.formulas.timeline import Pass
-from book.components.pictures import passes, scene, svg
+from book.components.pictures import scene, svg
 from book.components.pictures.player import player
 from book.components.pictures.scene import Scene
-from book.quantities import text
+from book.quantities import passes, text
 
 POLICY = "full"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Any
 
 from actckpt.formulas.timeline import Pass
 from actckpt.hardware import GIB
 from actckpt.ledger import Ledger
 from book.components.pictures import svg
-from book.components.pictures.passes import N_LAYERS, frame_of, n_frames, passes, peak
 from book.components.pictures.svg import Timeline
 from book.quantities import text
+from book.quantities.passes import N_LAYERS, frame_of, n_frames, passes, peak
 
 # the order in which a block's tensors are stacked, from below
 STACK = ("checkpoint", "norm", "attention", "ffn")
@@ -157,7 +158,7 @@ def _boxes(scene: Scene) -> list[str]:
     ]
     for index, (each, start, end) in enumerate(columns):
         x, width = start + 1.5, end - start - 3
-        frame = {"x": x, "y": BOX_TOP, "width": width, "height": BOX_HEIGHT, "rx": 3}
+        frame: dict[str, Any] = {"x": x, "y": BOX_TOP, "width": width, "height": BOX_HEIGHT, "rx": 3}
         drawn.append(svg.element("rect", cls="ac-box ac-empty", **frame))
         drawn += _inside(scene, each, index, x, width)
         drawn.append(svg.element("rect", cls="ac-ran", **frame, when=scene.line.since(frame_of(index) + 1)))

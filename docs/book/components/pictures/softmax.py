@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from book.components.pictures import row, svg
+from book.components.pictures import svg
 from book.components.pictures.player import player
-from book.components.pictures.row import N_KEYS, TILE, Step
 from book.components.pictures.svg import Timeline
+from book.quantities import online_softmax as row
 from book.quantities import text
+from book.quantities.online_softmax import N_KEYS, TILE, Step
 
 N_TILES = N_KEYS // TILE
 # nothing seen, two frames for each tile, the division, the comparison
@@ -58,7 +60,7 @@ def picture() -> str:
         drawing="".join(_drawing(layout) for layout in LAYOUTS),
         caption="Faded bars are scores that have been dropped: no step has more than one tile of them. When the "
         "maximum rises, the weights that were added before shrink together, by one factor.",
-        made_by="book.components.pictures.row.steps()",
+        made_by="book.quantities.online_softmax.steps()",
         assumes=f"One query and {N_KEYS} keys of head dimension {row.HEAD_DIM}, random, in float64, without a mask.",
         test="test_flash_page::test_the_online_softmax",
     )
@@ -166,7 +168,7 @@ def _ground(layout: Layout) -> list[str]:
     return drawn
 
 
-def _bar(layout: Layout, key: int, zero: float, value: float, unit: float, **how: object) -> str:
+def _bar(layout: Layout, key: int, zero: float, value: float, unit: float, **how: Any) -> str:
     top, height = zero - max(value, 0) * unit, abs(value) * unit
     return svg.box(_x(layout, key) + 2, top, layout.key_width - 4, max(height, 1), rx=1.5, **how)
 

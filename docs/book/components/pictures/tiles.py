@@ -4,46 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from actckpt.ops.attention import reference
-from actckpt.ops.attention.options import Options
 from book.components.pictures import svg
 from book.components.pictures.player import player
 from book.components.pictures.svg import Timeline
+from book.quantities.tiles import Visit, visits
 
 N_TILES = 4
-CAUSAL = Options(scale=1.0, right=0)
 NEVER_WRITTEN = "the scores: never written"
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One tile of scores: of which tile of queries, of which tile of keys, and whether it takes a mask."""
-
-    queries: int
-    keys: int
-    masked: bool
-
-
-def visits(seq_len: int, block_m: int, block_n: int) -> list[Visit]:
-    """The tiles that a causal forward pass visits, in their order, by the rules of the package's reference."""
-    # [B, n_kv, n / n_kv, S, D] and [B, n_kv, S, D], as the reference has them
-    q, k = torch.empty(1, 1, 1, seq_len, 1, device="meta"), torch.empty(1, 1, seq_len, 1, device="meta")
-    found = []
-    for i, queries in enumerate(reference._tiles(seq_len, block_m)):
-        for j, keys in enumerate(reference._tiles(seq_len, block_n)):
-            if reference._hidden(queries, keys, q, k, CAUSAL):
-                break
-            # the first query of the tile does not see its last key
-            found.append(Visit(i, j, masked=keys.stop - 1 > queries.start))
-    return found
-
-
-def counts(seq_len: int, block_m: int, block_n: int) -> tuple[int, int, int]:
-    """The tiles of scores in all, those that are visited, and those of them that take a mask."""
-    found = visits(seq_len, block_m, block_n)
-    return -(-seq_len // block_m) * -(-seq_len // block_n), len(found), sum(visit.masked for visit in found)
 
 
 SEQ_LEN = N_TILES * reference.BLOCK_M
@@ -83,7 +51,7 @@ def picture() -> str:
         drawing="".join(_drawing(layout) for layout in LAYOUTS),
         caption="Solid is what is being computed; faded tiles are gone, only their place in the grid remains. A half "
         "tile lies on the diagonal and takes a mask; crossed-out tiles lie in the future of all their queries.",
-        made_by=f"book.components.pictures.tiles.visits({SEQ_LEN}, {reference.BLOCK_M}, {reference.BLOCK_N})",
+        made_by=f"book.quantities.tiles.visits({SEQ_LEN}, {reference.BLOCK_M}, {reference.BLOCK_N})",
         assumes=f"One head, {SEQ_LEN} tokens, a causal mask, tiles of {reference.BLOCK_M} × {reference.BLOCK_N} as the "
         "reference takes them; a GPU works on many rows of tiles at once, each on an SM of its own.",
         test="test_flash_page::test_the_tiles_that_are_visited",
@@ -151,13 +119,12 @@ def _memory(layout: Layout) -> list[str]:
 
 
 def _named(x: float, y: float, width: float, height: float, name: str, used: list[int]) -> str:
-    middle = {"text_anchor": "middle"}
     return svg.group(
         svg.box(x, y, width, height),
-        svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-quiet", **middle),
+        svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-quiet", text_anchor="middle"),
         svg.group(
             svg.box(x, y, width, height, cls="ac-attention"),
-            svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-on ac-attention", **middle),
+            svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-on ac-attention", text_anchor="middle"),
             when=LINE.on(*used),
         ),
     )

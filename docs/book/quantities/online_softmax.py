@@ -47,7 +47,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 def scores() -> list[float]:
     """The row of scores."""
     q, k, _ = inputs()
-    return (q @ k.mT * HEAD_DIM**-0.5).flatten().tolist()
+    return [float(score) for score in (q @ k.mT * HEAD_DIM**-0.5).flatten()]
 
 
 @cache
@@ -78,4 +78,4 @@ def package(n_keys: int = N_KEYS) -> tuple[list[float], float]:
 
 def whole_row() -> list[float]:
     """The output of a softmax over the whole row at once."""
-    return (torch.softmax(torch.tensor(scores(), dtype=torch.float64), 0) @ inputs()[2][0, 0]).tolist()
+    return [float(x) for x in torch.softmax(torch.tensor(scores(), dtype=torch.float64), 0) @ inputs()[2][0, 0]]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from actckpt import POLICIES, PRESETS, Step, estimate
+from actckpt import POLICIES
 from actckpt.formulas.llama import Block
 from actckpt.ledger import Term
-from book.quantities import text
+from book.quantities.steps import CONFIG, LONG, step
 
-MODEL, SEQ_LEN = "llama-3.1-8b", 16_384
 CHOICES = ("none", "attention", "ffn", "both", "full", "save_attention", "core_attention", "pointwise")
 OPENS = "full"
 
@@ -47,16 +46,9 @@ ROWS = (
 
 
 @cache
-def step(policy: str) -> Step:
-    """The step of the map's model under a policy."""
-    return estimate(MODEL, seq_len=SEQ_LEN, policy=policy)
-
-
-@cache
 def everything() -> dict[str, Term]:
     """Every tensor on the map, with its size; its component is the one under which nothing recomputed counts it."""
-    config = PRESETS[MODEL]
-    shapes = Block(config, SEQ_LEN, 1, "flash").tensors()
+    shapes = Block(CONFIG, LONG, 1, "flash").tensors()
     return {name: Term(name, POLICIES["none"].component(name), *shapes[name]) for row in ROWS for name in row.tensors}
 
 
@@ -69,8 +61,3 @@ def policies_where(tensor: str, component: str | None) -> tuple[str, ...]:
     """The policies under which a tensor is kept as a component; or, with None, those under which it is not kept."""
     found = ((policy, kept(policy).get(tensor)) for policy in CHOICES)
     return tuple(policy for policy, term in found if (term.component if term else None) == component)
-
-
-def per_sbh(policy: str) -> str:
-    """What a block keeps, in bytes for each element of a hidden state."""
-    return text.fixed(step(policy).block.bytes / (SEQ_LEN * PRESETS[MODEL].hidden_size), 2)
