@@ -38,7 +38,7 @@ def step(seq_len: int = LONG, policy: str = "none", model: str = MODEL, **how: A
 
 def sbh(seq_len: int = LONG, policy: str = "none", model: str = MODEL, **how: Any) -> float:
     """Bytes that a block keeps for each S·B·H."""
-    return per_sbh(step(seq_len, policy, model, **how))
+    return per_sbh(step(seq_len, policy, model, **how).block, model=model, seq_len=seq_len)
 
 
 def coefficients(component: str = "", model: str = MODEL, policy: str = "none", **how: Any) -> tuple[float, float]:

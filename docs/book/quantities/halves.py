@@ -68,4 +68,4 @@ def memory_share(part: str, seq_len: int) -> float:
 
 def attention_overtakes() -> int:
     """The first power of two from which attention has as many forward FLOPs as the FFN, by the workshop's formulas."""
-    return next(2**power for power in range(30) if forward_share("attention", 2**power) >= 0.5)
+    return next(1 << power for power in range(30) if forward_share("attention", 2**power) >= 0.5)

@@ -60,16 +60,15 @@ def grows(**how: Any) -> float:
     return block(seq_len=seq_len, **how) / block(seq_len=seq_len // 2, **how)
 
 
-def per_sbh(terms: Step | Iterable[Term], *, model: str = MODEL, seq_len: int = LONG) -> float:
-    """The size of some tensors, or of a step's block, in bytes for each element of a hidden state."""
-    if isinstance(terms, Step):
-        terms, model, seq_len = terms.block, terms.model, int(terms.seq_len)
+def per_sbh(terms: Iterable[Term], *, model: str = MODEL, seq_len: int = LONG) -> float:
+    """The size of some tensors in bytes for each element of a hidden state."""
     return float(Ledger(tuple(terms)).bytes / (seq_len * PRESETS[model].hidden_size))
 
 
 def sbh(policy: str = "none", **how: Any) -> float:
     """What a block keeps, in bytes for each element of a hidden state."""
-    return per_sbh(step(policy, **how))
+    found = step(policy, **how)
+    return per_sbh(found.block, model=found.model, seq_len=int(found.seq_len))
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,14 @@ def moved(x: float, y: float, *content: str, cls: str = "", when: When | None = 
 
 
 def box(
-    x: float, y: float, width: float, height: float, *, cls: str = "", when: When | None = None, **more: object
+    x: float, y: float, width: float, height: float, *, cls: str = "", when: When | None = None, **more: Any
 ) -> str:
     """A rectangle; a component's class, such as `ac-ffn`, gives it that component's colours."""
-    attributes = {"x": x, "y": y, "width": width, "height": height, "rx": 3, **more}
+    attributes: dict[str, Any] = {"x": x, "y": y, "width": width, "height": height, "rx": 3, **more}
     return element("rect", cls=f"ac-box {cls}".strip(), when=when, **attributes)
 
 
-def path(d: str, *, cls: str = "ac-line", when: When | None = None, **more: object) -> str:
+def path(d: str, *, cls: str = "ac-line", when: When | None = None, **more: Any) -> str:
     """A line or an area, from path data."""
     return element("path", cls=cls, when=when, d=d, **more)
 
@@ -117,7 +118,7 @@ def arrow(points: Sequence[tuple[float, float]], *, cls: str = "ac-line", when: 
     return path(polyline(points) + polyline(head), cls=cls, when=when)
 
 
-def text(x: float, y: float, words: str, *, cls: str = "", when: When | None = None, **more: object) -> str:
+def text(x: float, y: float, words: str, *, cls: str = "", when: When | None = None, **more: Any) -> str:
     """One line of text with its baseline at `y`; `text_anchor="middle"` or "end" to place it otherwise."""
     return element("text", escape(words), cls=cls, when=when, **{"x": x, "y": y, **more})
 
