@@ -5,12 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from actckpt import PRESETS, FlopRules, Step, estimate
+from actckpt import PRESETS, FlopRules, Step, estimate, sweep
+from actckpt.blocks.block import Block
 from actckpt.figures.cost import overheads_over_seq_len
 from actckpt.formulas.flops import gpt_forward_flops, linear_flops, step_flops, workshop_overheads
-from actckpt.formulas.llama import Block
 from book.components import figure
 from book.quantities import text
+from book.quantities.blocks import block_at
 from book.quantities.numbers import LENGTHS
 from book.quantities.published import PUBLISHED, korthikanti_full_overhead, korthikanti_selective_overhead
 
@@ -116,10 +117,10 @@ def llama_matmuls() -> str:
     """Forward and backward FLOPs of each op of a Llama block that has any, as a table."""
     seq_len = PRESETS[MODEL].hidden_size
     unit = seq_len * PRESETS[MODEL].hidden_size ** 2
-    regions = block(seq_len).regions()
-    stages = [stage for stage in regions["forward"] if stage.forward]
+    layer = block(seq_len)
+    stages = [stage for stage in layer.stages if stage.forward]
     rows = "".join(
-        f'<tr><th scope="row">{_swatch("ffn" if stage in regions["ffn_half"] else "attention")}'
+        f'<tr><th scope="row">{_swatch("ffn" if stage.is_inside("ffn_half") else "attention")}'
         f"<code>{stage.writes[0]}</code></th>"
         f"<td>{text.fixed(stage.forward / unit, 2)}</td><td>{text.fixed(stage.backward / unit, 2)}</td>"
         f"<td>{stage.backward / stage.forward:g}</td></tr>"
@@ -170,14 +171,14 @@ def measured() -> str:
     )
 
 
-def block(seq_len: Any) -> Block:
+def block(seq_len: int) -> Block[int]:
     """A Llama block, as the package lists its ops."""
-    return Block(PRESETS[MODEL], seq_len, 1, "flash")
+    return block_at(seq_len)
 
 
 def full(lengths: Any, rules: FlopRules) -> Step:
     """The model with whole blocks recomputed, FLOPs counted by `rules`."""
-    return estimate(MODEL, seq_len=lengths, policy="full", rules=rules)
+    return sweep(MODEL, seq_len=lengths, policy="full", rules=rules)
 
 
 def _paper_22b(policy: str) -> Step:

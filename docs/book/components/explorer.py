@@ -26,7 +26,7 @@ HELD_BY = "test_explorers", "test_every_number_of_an_explorer"
 
 def explorer(view: View) -> str:
     """The explorer as HTML: complete and readable as it stands, alive once its script has run."""
-    step = view.opening_step(view.opens["seq_len"])
+    step = view.opening_step()
     return "".join(
         (
             f'<section class="ac-explorer ac-explorer--{view.chart}" id="{view.name}" data-chart="{view.chart}" ',
@@ -201,7 +201,7 @@ def _columns(view: View) -> str:
 
 
 def _opening_parts(view: View) -> dict[str, list[int]]:
-    parts = parts_of(view.opening_step(np.array(view.lengths)))
+    parts = parts_of(view.opening_sweep())
     return {name: np.broadcast_to(counts, len(view.lengths)).tolist() for name, counts in parts.items()}
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from actckpt import PRESETS, Ledger, ModelConfig, Step, Term, estimate
+from actckpt import PRESETS, FlopRules, Ledger, ModelConfig, Step, Term, estimate
+from actckpt.algebra import Point
+from actckpt.blocks.block import Block
+from actckpt.blocks.llama import llama_block
 from actckpt.ledger import ITEM_BYTES
 from book.quantities import text
 
@@ -72,6 +75,12 @@ REPLACED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 def step(accounting: str) -> Step:
     """The step that the chapter's tables show."""
     return estimate(MODEL, seq_len=SEQ_LEN, accounting=accounting)
+
+
+def block_at(seq_len: int) -> Block[int]:
+    """A block of the examples' model with flash attention, as the package lists its ops."""
+    config = PRESETS[MODEL]
+    return llama_block(config.traits, "flash", FlopRules()).map(Point(config.axes(seq_len)).count)
 
 
 def named(ledger: Ledger, names: Iterable[str]) -> Ledger:

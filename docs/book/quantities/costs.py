@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from actckpt import PRESETS, FlopRules, estimate
+from actckpt.algebra import Grid
+from actckpt.blocks.llama import llama_block
 from actckpt.formulas.flops import workshop_overheads
 from book.chapters.compute_cost import CASES, EXAMPLE, LENGTHS, MODEL, block, coefficients, full, overheads
 from book.quantities import text
@@ -34,7 +36,7 @@ def workshop_ratio() -> str:
 
 def llama_length_of_the_example() -> str:
     """Where a Llama block has the example's ratio, in tokens."""
-    lengths = np.arange(1024, 8192, dtype=object)
+    lengths = np.arange(1024, 8192)
     forward = _llama_halves(lengths)
     distance = abs(forward["ffn"] * EXAMPLE[0] - forward["attention"] * EXAMPLE[1])
     return f"{lengths[np.argmin(distance)]:,}"
@@ -88,13 +90,13 @@ def always() -> str:
 
 def flash_backward() -> str:
     """How many times its forward pass flash attention's backward pass computes."""
-    stage = next(stage for stage in block(1024).regions()["core_attention"] if stage.kind == "flash")
+    stage = next(stage for stage in block(1024).region("core_attention") if stage.kind == "flash")
     return f"{stage.backward / stage.forward:g}\u00a0×"
 
 
 def skipped_by_early_stop() -> str:
     """The share of a block's forward FLOPs that the down projection takes, at 1K tokens."""
-    stages = block(1024).regions()["forward"]
+    stages = block(1024).stages
     down = next(stage for stage in stages if stage.writes == ("down_proj",))
     return text.percent(down.forward / sum(stage.forward for stage in stages), 0)
 
@@ -115,5 +117,8 @@ def longest() -> str:
 
 
 def _llama_halves(lengths: Any) -> dict[str, Any]:
-    regions = block(lengths).regions()
-    return {half: sum(stage.forward for stage in regions[f"{half}_half"]) for half in ("attention", "ffn")}
+    config = PRESETS[MODEL]
+    forms, grid = llama_block(config.traits, "flash", FlopRules()), Grid({**config.axes(1), "S": lengths})
+    return {
+        half: sum(grid.counts(stage.forward) for stage in forms.region(f"{half}_half")) for half in ("attention", "ffn")
+    }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from actckpt import ACCOUNTINGS, POLICIES, InputError, Step, estimate
+from actckpt import ACCOUNTINGS, POLICIES, InputError, Step, estimate, sweep
 
 STATES = ("parameters", "gradients", "optimizer")
 COUNTED = ("attention", "ffn", "norm", "checkpoint", "logits", "working")
@@ -55,17 +55,23 @@ class View:
         """The kinds of attention that an accounting has, in the order in which they are offered."""
         return tuple(self.attentions) if accounting == "llama" else ("eager",)
 
-    def opening_step(self, seq_len: Any) -> Step:
-        """The step that the view opens with, at one length or at many."""
+    def opening_step(self) -> Step:
+        """The step that the view opens with."""
+        return estimate(seq_len=self.opens["seq_len"], **self._opening())
+
+    def opening_sweep(self) -> Step:
+        """The same at every length."""
+        return sweep(seq_len=self.lengths, **self._opening())
+
+    def _opening(self) -> dict[str, Any]:
         opens = self.opens
-        return estimate(
-            opens["model"],
-            seq_len=seq_len,
-            policy=opens["policy"],
-            accounting=opens["accounting"],
-            attention=self.kinds(opens["accounting"])[0],
-            data_parallel=opens["ranks"],
-        )
+        return {
+            "model": opens["model"],
+            "policy": opens["policy"],
+            "accounting": opens["accounting"],
+            "attention": self.kinds(opens["accounting"])[0],
+            "data_parallel": opens["ranks"],
+        }
 
 
 def parts_of(step: Step) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def grid(view: View) -> dict[str, Any]:
         name = f"{model}|{accounting}|{policy}"
         for attention in view.kinds(accounting):
             try:
-                step = estimate(
+                step = sweep(
                     model, seq_len=np.array(view.lengths), policy=policy, accounting=accounting, attention=attention
                 )
             except InputError as error:
@@ -121,7 +127,7 @@ def recomputes(policy: str) -> str:
 
 def described(accounting: str) -> str:
     """What an accounting counts, as a sentence."""
-    return sentence(ACCOUNTINGS[accounting])
+    return sentence(ACCOUNTINGS[accounting].description)
 
 
 def no_flash(accounting: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from actckpt import PRESETS, ModelConfig, Step, estimate
+from actckpt import PRESETS, ModelConfig, Step, estimate, sweep
 from book.quantities import text
 
 LLAMA_8B = "llama-3.1-8b"
@@ -84,7 +84,7 @@ def workshop_overhead() -> str:
 
 def llama_overheads() -> str:
     """What recomputing whole blocks adds in PyTorch, from the shortest to the longest sequence."""
-    shares = estimate(LLAMA_8B, seq_len=LENGTHS, policy="full").flops.overhead
+    shares = sweep(LLAMA_8B, seq_len=LENGTHS, policy="full").flops.overhead
     return f"{text.fixed(100 * min(shares), 0)}–{text.percent(max(shares), 0)}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from actckpt import POLICIES, PRESETS, Step, estimate
-from actckpt.formulas.llama import Block
+from actckpt import PRESETS, Step, estimate
 from actckpt.ledger import Term
 from book.quantities import text
+from book.quantities.blocks import block_at
 
 MODEL, SEQ_LEN = "llama-3.1-8b", 16_384
 CHOICES = ("none", "attention", "ffn", "both", "full", "save_attention", "core_attention", "pointwise")
@@ -55,9 +55,8 @@ def step(policy: str) -> Step:
 @cache
 def everything() -> dict[str, Term]:
     """Every tensor on the map, with its size; its component is the one under which nothing recomputed counts it."""
-    config = PRESETS[MODEL]
-    shapes = Block(config, SEQ_LEN, 1, "flash").tensors()
-    return {name: Term(name, POLICIES["none"].component(name), *shapes[name]) for row in ROWS for name in row.tensors}
+    tensors = block_at(SEQ_LEN).tensors
+    return {name: tensors[name] for row in ROWS for name in row.tensors}
 
 
 def kept(policy: str) -> dict[str, Term]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from actckpt import POLICIES, PRESETS
-from actckpt.formulas.llama import Block
 from book.components.pictures import svg
 from book.components.pictures.block import (
     CHOICES,
@@ -22,6 +21,7 @@ from book.components.pictures.block import (
 )
 from book.components.pictures.scene import AGAIN, STACK
 from book.quantities import text
+from book.quantities.blocks import block_at
 
 SHORT = {"gate_proj": "gate", "up_proj": "up"}
 
@@ -163,11 +163,11 @@ def _state(tensors: Sequence[str], policy: str) -> str:
 
 
 def _brackets(layout: Layout) -> Iterator[str]:
-    regions = Block(PRESETS[MODEL], SEQ_LEN, 1, "flash").regions()
+    block = block_at(SEQ_LEN)
     spans: dict[tuple[int, int], list[str]] = {}
     for policy in CHOICES:
         for region in POLICIES[policy].regions:
-            written = {name for stage in regions[region.name] for name in stage.writes}
+            written = {name for stage in block.region(region.name) for name in stage.writes}
             again = written - set(kept(policy))
             rows = [index for index, row in enumerate(ROWS) if again & set(row.tensors) & set(kept("none"))]
             spans.setdefault((min(rows), max(rows)), []).append(policy)
