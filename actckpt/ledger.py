@@ -30,6 +30,7 @@ class Term(Generic[Count]):
         shape: Its sizes.
         dtype: A key of `ITEM_BYTES`.
         axes: The formulas of its sizes; empty where it was measured.
+        one: 1, an array of ones, or the formula of 1: what its sizes multiply.
     """
 
     name: str
@@ -37,12 +38,13 @@ class Term(Generic[Count]):
     shape: tuple[Count, ...]
     dtype: str
     axes: tuple[Form, ...] = field(default=(), compare=False, repr=False)
+    one: Any = field(default=1, compare=False, repr=False)
 
     @property
     def bytes(self) -> Count:
         """Its size in bytes."""
         shape: tuple[Any, ...] = self.shape
-        return prod(shape, start=ITEM_BYTES[self.dtype])
+        return prod(shape, start=ITEM_BYTES[self.dtype] * self.one)
 
     def formula(self) -> Form:
         """Its size in bytes as a formula; a number where it was measured."""
@@ -52,7 +54,7 @@ class Term(Generic[Count]):
     def map(self, size: Callable[[Count], Other]) -> Term[Other]:
         """The term with `size` of each of its sizes."""
         axes: Any = self.axes or self.shape
-        return Term(self.name, self.component, tuple(map(size, self.shape)), self.dtype, axes)
+        return Term(self.name, self.component, tuple(map(size, self.shape)), self.dtype, axes, size(self.one))
 
     def to_dict(self) -> dict[str, Any]:
         """The term as JSON has it."""
@@ -114,3 +116,8 @@ class Ledger(Generic[Count]):
 def ledger_of_forms(terms: Iterable[Term[Form]]) -> Ledger[Form]:
     """The ledger of terms whose sizes are formulas."""
     return Ledger(tuple(terms), Form.of(0))
+
+
+def term_of_forms(name: str, component: str, shape: Iterable[Form], dtype: str) -> Term[Form]:
+    """A term whose sizes are formulas."""
+    return Term(name, component, tuple(shape), dtype, one=Form.of(1))

@@ -55,9 +55,10 @@ def written_sum(parts: Iterable[tuple[Powers, Number]], style: Style) -> str:
     return " + ".join(written_product(number, powers, style) for powers, number in ordered).replace("+ -", "- ") or "0"
 
 
-def _place(part: tuple[Powers, Number]) -> tuple[int, int, Powers]:
+def _place(part: tuple[Powers, Number]) -> tuple[int, int, list[int]]:
     powers, _ = part
-    return powers[AXES.index("S")], sum(map(abs, powers)), tuple(-power for power in powers)
+    axes = [index for index, power in enumerate(powers) if power]
+    return powers[AXES.index("S")], sum(map(abs, powers)), axes
 
 
 def written_product(number: Number, powers: Powers, style: Style) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from actckpt.algebra import Form
-from actckpt.ledger import Count, Other, Term
+from actckpt.ledger import Count, Other, Term, term_of_forms
 from actckpt.policy import REGIONS
 
 
@@ -126,6 +126,6 @@ def stages_run_again(stages: list[Stage[Count]], early_stop: bool) -> list[Stage
     return stages
 
 
-def tensors(*terms: tuple[str, str, tuple[Form | int, ...], str]) -> dict[str, Term[Form]]:
+def tensors(*terms: tuple[str, str, tuple[Form, ...], str]) -> dict[str, Term[Form]]:
     """Tensors by name, from name, component, shape and dtype."""
-    return {name: Term(name, part, tuple(map(Form.of, shape)), dtype) for name, part, shape, dtype in terms}
+    return {term[0]: term_of_forms(*term) for term in terms}

@@ -135,21 +135,28 @@ def _formulas(
         raise InputError(
             f"the {way.name} accounting has no block for {config.name!r}: take the paper accounting, or a Llama model"
         )
+    rules = way.rules or rules or FlopRules()
+    return _unsized(config, way, policy, attention, rules, checked_count("data_parallel", data_parallel))
+
+
+@lru_cache(maxsize=1024)
+def _unsized(
+    config: ModelConfig, way: Accounting, policy: Policy, attention: str, rules: FlopRules, data_parallel: int
+) -> Step[Formula]:
     # the depth counts where blocks differ
     depth = config.n_layers if policy.every > 1 else 1
-    rules = way.rules or rules or FlopRules()
     stack = _stack(way, config.traits, config.tied_embeddings, attention, rules, policy, depth)
     return Step(
         model=config.name,
         seq_len=S,
         batch_size=B,
         n_layers=L,
-        accounting=accounting,
+        accounting=way.name,
         attention=attention,
         policy=policy,
-        layers=tuple([stack.ledgers[kind] for kind in policy.layers(config.n_layers)]),
+        layers=tuple(stack.ledgers[kind] for kind in policy.layers(config.n_layers)),
         head=stack.head,
-        states=States.of(config.n_parameters, checked_count("data_parallel", data_parallel)),
+        states=States.of(config.n_parameters, data_parallel),
         working_bytes=stack.working_bytes,
         flops=stack.flops,
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from actckpt.algebra import B, Form, H, S, total
 from actckpt.blocks.block import Block, Stage, kept_outputs, region_reads, stages_run_again
-from actckpt.ledger import Ledger, Term, ledger_of_forms
+from actckpt.ledger import Ledger, Term, ledger_of_forms, term_of_forms
 from actckpt.policy import Policy
 from actckpt.step import Flops
 
@@ -37,7 +37,7 @@ def published_ledger(block: Block[Form], policy: Policy) -> Ledger[Form]:
     kept, starts = _kept(block, policy), _starts(block, policy)
     if not starts:
         return ledger_of_forms(kept)
-    checkpoint = Term("checkpoint", "checkpoint", (S, B, H), "bfloat16")
+    checkpoint = term_of_forms("checkpoint", "checkpoint", (S, B, H), "bfloat16")
     whole = any(region.name == "forward" for region in policy.regions)
     return ledger_of_forms((checkpoint, *(term for term in kept if not (whole and term.name in starts))))
 
