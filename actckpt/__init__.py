@@ -7,10 +7,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from actckpt.blocks.block import FlopRules
 from actckpt.config import PRESETS, ModelConfig
 from actckpt.errors import InputError
-from actckpt.formulas import ACCOUNTINGS, accounting_policies, estimate
-from actckpt.formulas.flops import FlopRules
+from actckpt.formulas import ACCOUNTINGS, accounting_policies, estimate, sweep
 from actckpt.hardware import ACCELERATORS, Accelerator
 from actckpt.ledger import Ledger, Term
 from actckpt.policy import POLICIES, Policy, Region
@@ -46,6 +46,7 @@ __all__ = [
     "flash_attention",
     "measure",
     "saved_ledger",
+    "sweep",
 ]
 
 _NEED_TORCH = {

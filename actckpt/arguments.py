@@ -1,14 +1,13 @@
-"""What `estimate` and `measure` both take, checked in one way."""
+"""What the public functions take, checked in one way."""
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
-from actckpt.errors import InputError, unknown
-from actckpt.ledger import Count
+from actckpt.algebra import IntArray
+from actckpt.errors import InputError, shown, unknown
 
 ATTENTIONS = ("flash", "eager")
 
@@ -22,51 +21,41 @@ def checked_attention(attention: str) -> str:
     Raises:
         InputError: It is unknown.
     """
-    if attention not in ATTENTIONS:
-        raise unknown("attention", str(attention), ATTENTIONS)
+    if not isinstance(attention, str) or attention not in ATTENTIONS:
+        raise unknown("attention", attention, ATTENTIONS)
     return attention
 
 
-def checked_batch_size(batch_size: Any) -> int:
-    """B as an int.
+def checked_count(name: str, value: Any) -> int:
+    """A length, a batch size or a number of ranks as an int.
 
     Raises:
-        InputError: It is not a whole number of at least 1.
+        InputError: It is not a whole number from 1 to `MAX_COUNT`.
     """
-    return _positive("batch_size", batch_size)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} is {shown(value)}: it must be a whole number of at least 1")
+    if value > MAX_COUNT:
+        raise InputError(f"{name} is {shown(value)}: it must be at most {MAX_COUNT}")
+    return int(value)
 
 
-def checked_ranks(data_parallel: Any) -> int:
-    """A number of ranks as an int.
-
-    Raises:
-        InputError: It is not a whole number of at least 1.
-    """
-    return _positive("data_parallel", data_parallel)
-
-
-def checked_seq_len(seq_len: Any) -> Count:
-    """S as a Python int, or as an array of Python ints: arithmetic with them is exact however large it gets.
+def checked_sizes(**sizes: Any) -> dict[str, IntArray]:
+    """Lengths and batch sizes as int64 arrays that broadcast to one shape.
 
     Raises:
-        InputError: It is not whole, below 1, or beyond `MAX_COUNT`.
+        InputError: One is neither a whole number from 1 to `MAX_COUNT` nor an array of them, or the shapes differ.
     """
     try:
-        if isinstance(seq_len, bool):
-            raise TypeError("a bool is no length")
-        lengths = np.vectorize(operator.index, otypes=[object])(np.asarray(seq_len, dtype=object))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"seq_len is {seq_len!r}: it must be a whole number, or an array of them") from error
-    if not lengths.size or lengths.min() < 1:
-        raise InputError(f"seq_len is {seq_len!r}: it must be at least 1")
-    if lengths.max() > MAX_COUNT:
-        raise InputError(f"seq_len is {seq_len!r}: it must be at most {MAX_COUNT}")
-    return lengths if lengths.ndim else int(lengths)
-
-
-def _positive(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
-    if value > MAX_COUNT:
-        raise InputError(f"{name} is {value!r}: it must be at most {MAX_COUNT}")
-    return int(value)
+        arrays = {name: np.asarray(size) for name, size in sizes.items()}
+        np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError as error:
+        given = ", ".join(f"{name} is {shown(size)}" for name, size in sizes.items())
+        raise InputError(f"{given}: they must be arrays of whole numbers that broadcast to one shape") from error
+    for name, array in arrays.items():
+        # what fits into no int64 is an array of objects
+        counts = array.ravel().tolist()
+        if not counts or not all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
+            raise InputError(f"{name} is {shown(sizes[name])}: it must be a whole number, or an array of them")
+        for count in (min(counts), max(counts)):
+            checked_count(name, count)
+    return {name: array.astype(np.int64) for name, array in arrays.items()}

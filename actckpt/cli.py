@@ -152,7 +152,7 @@ def _answer(options: argparse.Namespace) -> str:
     return json.dumps(rows(), indent=2, ensure_ascii=False) if options.json else table()
 
 
-def _step(options: argparse.Namespace) -> Step:
+def _step(options: argparse.Namespace) -> Step[int]:
     config = get_config(options.model) if options.hf_config is None else ModelConfig.from_hf(options.hf_config)
     chosen: dict[str, Any] = {
         "seq_len": options.seq_len,

@@ -7,10 +7,13 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Protocol
 
+from actckpt.algebra import Point
+from actckpt.blocks.weights import Traits, gpt_weights, llama_weights, n_elements
 from actckpt.errors import InputError, unknown
 
 
@@ -112,19 +115,33 @@ class ModelConfig:
         """The width of all key heads together."""
         return self.n_kv_heads * self.head_dim
 
+    @cached_property
+    def traits(self) -> Traits:
+        """What a block has beside its sizes."""
+        return Traits(self.qkv_bias, self.qk_norm, self.sliding_window is not None)
+
+    def axes(self, seq_len: int, batch_size: int = 1) -> dict[str, int]:
+        """The sizes of the axes of a formula, by the names in `actckpt.algebra.AXES`."""
+        return {
+            "L": self.n_layers,
+            "n": self.n_heads,
+            "n_kv": self.n_kv_heads,
+            "S": seq_len,
+            "W": seq_len if self.sliding_window is None else min(seq_len, self.sliding_window),
+            "B": batch_size,
+            "H": self.hidden_size,
+            "D": self.head_dim,
+            "F": self.ffn_size,
+            "V": self.vocab_size,
+        }
+
     @property
     def block_parameters(self) -> int:
         """The number of parameters of one block."""
-        h, f = self.hidden_size, self.ffn_size
-        attention = h * (self.q_size + 2 * self.kv_size) + self.q_size * h
-        if self.block == "gpt":
-            biases = self.q_size + 2 * self.kv_size + h + f + h
-            return attention + 2 * h * f + biases + 4 * h
-        bias = self.q_size + 2 * self.kv_size if self.qkv_bias else 0
-        qk_norms = 2 * self.head_dim if self.qk_norm else 0
-        return attention + 3 * h * f + bias + qk_norms + 2 * h
+        weights = llama_weights if self.block == "llama" else gpt_weights
+        return n_elements(weights(self.traits)).at(Point(self.axes(1)))
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """N, the number of parameters of the whole model; a tied output projection counts once."""
         h, v = self.hidden_size, self.vocab_size

@@ -1,97 +1,100 @@
-"""Term and Ledger: the one kind of answer that the closed form and the measurement both give."""
+"""Term and Ledger: the one kind of answer that the closed form and the measurement both give.
+
+A count is an int for one size, an array for a sweep over sizes, and a formula where no size has been given.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from actckpt.algebra import Form, total
 
 COMPONENTS = ("attention", "ffn", "norm", "checkpoint")
 ITEM_BYTES = {"bool": 1, "float16": 2, "bfloat16": 2, "float32": 4, "int64": 8, "float64": 8}
 
-Count: TypeAlias = int | NDArray[Any]
-"""A number of bytes or FLOPs: an int, or an int64 array with one number for each sequence length."""
-
-
-def exact(count: Count) -> Count:
-    """An int, or int64 array, of a count that was computed with Python's unbounded ints.
-
-    Raises:
-        OverflowError: An entry of an array does not fit into 64 bits.
-    """
-    if not isinstance(count, np.ndarray):
-        return int(count)
-    try:
-        return count.astype(np.int64)
-    except OverflowError as error:
-        raise OverflowError(
-            f"a count of {count.max():.1e} does not fit into 64 bits: ask for so long a sequence by itself, as an int"
-        ) from error
-
-
-def unbounded(count: Count) -> Any:
-    """A count in Python's ints, which do not overflow; the inverse of `exact`."""
-    return count.astype(object) if isinstance(count, np.ndarray) else int(count)
-
-
-def total(counts: Iterable[Count]) -> Count:
-    """The sum of many counts, exact.
-
-    Raises:
-        OverflowError: An entry of an array of sums does not fit into 64 bits.
-    """
-    return exact(sum(map(unbounded, counts), start=0))
+Count = TypeVar("Count", covariant=True)
+"""A number of bytes or FLOPs: an int, an int64 array with one number for each size of a sweep, or a formula."""
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(Generic[Count]):
     """One tensor that stays in memory from the forward to the backward pass.
 
     Attributes:
         name: What wrote it, as `norm_1.output` or `v_proj`.
         component: One of `COMPONENTS` for a block's tensor; "logits" for the head's.
-        shape: Its sizes; the ones that depend on the sequence length are arrays where that is one.
+        shape: Its sizes.
         dtype: A key of `ITEM_BYTES`.
+        axes: The formulas of its sizes; empty where it was measured.
+        one: 1, an array of ones, or the formula of 1: what its sizes multiply.
     """
 
     name: str
     component: str
     shape: tuple[Count, ...]
     dtype: str
+    axes: tuple[Form, ...] = field(default=(), compare=False, repr=False)
+    one: Any = field(default=1, compare=False, repr=False)
 
     @property
     def bytes(self) -> Count:
         """Its size in bytes."""
-        return exact(prod(self.shape, start=ITEM_BYTES[self.dtype]))
+        shape: tuple[Any, ...] = self.shape
+        return prod(shape, start=ITEM_BYTES[self.dtype] * self.one)
+
+    def formula(self) -> Form:
+        """Its size in bytes as a formula; a number where it was measured."""
+        axes: tuple[Any, ...] = self.axes or self.shape
+        return prod(axes, start=Form.of(ITEM_BYTES[self.dtype]))
+
+    def map(self, size: Callable[[Count], Other]) -> Term[Other]:
+        """The term with `size` of each of its sizes."""
+        axes: Any = self.axes or self.shape
+        return Term(self.name, self.component, tuple(map(size, self.shape)), self.dtype, axes, size(self.one))
 
     def to_dict(self) -> dict[str, Any]:
         """The term as JSON has it."""
-        shape = [size.tolist() if isinstance(size, np.ndarray) else int(size) for size in self.shape]
-        size = self.bytes.tolist() if isinstance(self.bytes, np.ndarray) else self.bytes
-        return {"name": self.name, "component": self.component, "bytes": size, "shape": shape, "dtype": self.dtype}
+        shape = list(self.shape)
+        return {
+            "name": self.name,
+            "component": self.component,
+            "bytes": self.bytes,
+            "shape": shape,
+            "dtype": self.dtype,
+        }
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """Named terms in bytes, in the order in which the forward pass writes them."""
+class Ledger(Generic[Count]):
+    """Named terms in bytes, in the order in which the forward pass writes them.
 
-    terms: tuple[Term, ...] = ()
+    Attributes:
+        terms: The terms.
+        zero: What no term at all comes to: 0, an array of zeros, or the formula of 0.
+    """
 
-    def __iter__(self) -> Iterator[Term]:
+    terms: tuple[Term[Count], ...] = ()
+    zero: Any = field(default=0, compare=False, repr=False)
+
+    def __iter__(self) -> Iterator[Term[Count]]:
         return iter(self.terms)
 
-    def __getitem__(self, name: str) -> Term:
+    def __getitem__(self, name: str) -> Term[Count]:
         return {term.name: term for term in self.terms}[name]
 
-    @cached_property
+    @property
     def bytes(self) -> Count:
         """The sum of all terms, in bytes."""
-        return total(term.bytes for term in self.terms)
+        sizes: Any = [term.bytes for term in self.terms]
+        return sum(sizes, start=self.zero)
+
+    def formula(self) -> Form:
+        """The sum of all terms as a formula."""
+        return total(term.formula() for term in self.terms)
 
     def component_bytes(self, component: str) -> Count:
         """The sum of the terms of one component, in bytes."""
@@ -101,6 +104,20 @@ class Ledger:
         """The sum of each of `COMPONENTS`, in bytes."""
         return {component: self.component_bytes(component) for component in COMPONENTS}
 
-    def where(self, keep: Callable[[Term], bool]) -> Ledger:
+    def where(self, keep: Callable[[Term[Count]], bool]) -> Ledger[Count]:
         """The ledger of the terms for which `keep` is true."""
-        return Ledger(tuple(term for term in self.terms if keep(term)))
+        return Ledger(tuple(term for term in self.terms if keep(term)), self.zero)
+
+    def map(self, size: Callable[[Count], Other]) -> Ledger[Other]:
+        """The ledger with `size` of each size of its terms."""
+        return Ledger(tuple([term.map(size) for term in self.terms]), size(self.zero))
+
+
+def ledger_of_forms(terms: Iterable[Term[Form]]) -> Ledger[Form]:
+    """The ledger of terms whose sizes are formulas."""
+    return Ledger(tuple(terms), Form.of(0))
+
+
+def term_of_forms(name: str, component: str, shape: Iterable[Form], dtype: str) -> Term[Form]:
+    """A term whose sizes are formulas."""
+    return Term(name, component, tuple(shape), dtype, one=Form.of(1))

@@ -9,6 +9,8 @@ Shapes: B sequences of S tokens, H the hidden size, n query heads and n_kv key/v
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,18 @@ from actckpt.ops.rope import rope
 from actckpt.ops.swiglu import swiglu
 
 INITIAL_STD = 0.02
+
+# what a measurement calls the tensors of ops that run outside the modules of a block
+OP_NAMES = {
+    "flash_attention": "attention",
+    "baddbmm": "attention.scores",
+    "_softmax": "attention.softmax",
+    "_to_copy": "attention.probabilities",
+    "bmm": "attention.output",
+    "add": "residual",
+    "_log_softmax": "loss.log_probabilities",
+    "nll_loss_forward": "loss",
+}
 
 
 class RMSNorm(nn.Module):
@@ -108,7 +122,21 @@ class LlamaBlock(nn.Module):
 
     Raises:
         InputError: The configuration has another kind of block, or the attention is unknown.
+
+    Attributes:
+        components: What a measurement counts a tensor under, by what wrote it.
+        starts: The hidden state that a checkpointed method starts from, where it starts from one.
     """
+
+    components: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("input", "norm_1", "residual", "norm_2"), "norm"),
+        **dict.fromkeys(("q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rope", "attention", "o_proj"), "attention"),
+        **dict.fromkeys(("gate_proj", "up_proj", "swiglu", "down_proj"), "ffn"),
+    }
+    starts: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("forward", "attention_half", "attend"), "input"),
+        **dict.fromkeys(("ffn_half", "gate_and_up"), "residual"),
+    }
 
     def __init__(self, config: ModelConfig, attention: str = "flash") -> None:
         super().__init__()
@@ -178,7 +206,12 @@ class Llama(nn.Module):
     Args:
         model: A name in `PRESETS`, or a configuration.
         attention: "flash" or "eager".
+
+    Attributes:
+        components: What a measurement counts a tensor outside the blocks under, by what wrote it.
     """
+
+    components: ClassVar[Mapping[str, str]] = {"norm": "norm", "loss": "logits"}
 
     def __init__(self, model: str | ModelConfig, attention: str = "flash") -> None:
         super().__init__()

@@ -7,19 +7,18 @@ saved-tensor hooks do not see.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter, tree_map_only
 
-from actckpt.arguments import checked_attention, checked_batch_size, checked_ranks, checked_seq_len
+from actckpt.arguments import checked_attention, checked_count
 from actckpt.checkpointing import apply
 from actckpt.config import ModelConfig, get_config
-from actckpt.errors import InputError
+from actckpt.errors import InputError, shown
 from actckpt.ledger import Ledger, Term
-from actckpt.llama import Llama, LlamaBlock
+from actckpt.llama import OP_NAMES, Llama
 from actckpt.policy import POLICIES, Policy, get_policy
 from actckpt.recorder import Recorder, Storage
 from actckpt.step import Flops, Head, States, Step
@@ -34,7 +33,7 @@ def measure(
     attention: str = "flash",
     data_parallel: int = 1,
     device: str = "meta",
-) -> Step:
+) -> Step[int]:
     """What one training step of the real Llama keeps and computes, in bfloat16.
 
     Args:
@@ -51,21 +50,19 @@ def measure(
         InputError: A value is unknown or out of range, or the model is no Llama.
     """
     config, policy = get_config(model), get_policy(policy)
-    s, b = checked_seq_len(seq_len), checked_batch_size(batch_size)
-    if not isinstance(s, int):
-        raise InputError(f"seq_len is {seq_len!r}: a measurement takes one length at a time")
+    s, b = checked_count("seq_len", seq_len), checked_count("batch_size", batch_size)
     largest = 4 * b * s * max(config.n_heads * s, config.ffn_size, config.vocab_size)
     if largest >= 2**63:
         raise InputError(f"seq_len is {s} and batch_size {b}: a tensor of {largest:.1e} bytes is too large to measure")
     with torch.device(device):
         llama = apply(Llama(config, checked_attention(attention)).to(torch.bfloat16), policy)
         tokens, targets = torch.zeros(2, b, s, dtype=torch.int64)
-    return measure_step(llama, tokens, targets, policy, checked_ranks(data_parallel))
+    return measure_step(llama, tokens, targets, policy, checked_count("data_parallel", data_parallel))
 
 
 def measure_step(
     llama: Llama, tokens: Tensor, targets: Tensor, policy: str | Policy = "none", data_parallel: int = 1
-) -> Step:
+) -> Step[int]:
     """What one training step of `llama` as it stands keeps and computes; its gradients are there afterwards.
 
     Args:
@@ -76,7 +73,7 @@ def measure_step(
         data_parallel: The number of ranks that share the training states.
     """
     policy = get_policy(policy)
-    recorder = Recorder(llama)
+    recorder = Recorder(llama, _is_block, OP_NAMES)
     flops_at_blocks: list[int] = []
 
     def head_is_done(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -92,10 +89,10 @@ def measure_step(
                 loss = llama(tokens, targets)
             recorder.forget(loss)
             layers = tuple(
-                _ledger(recorder.saved(f"layers.{layer}"), policy if policy.checkpoints(layer) else POLICIES["none"])
-                for layer in range(llama.config.n_layers)
+                _ledger(recorder.saved(f"layers.{layer}"), llama, policy if checkpointed else POLICIES["none"])
+                for layer, checkpointed in enumerate(policy.layers(llama.config.n_layers))
             )
-            head = _ledger(recorder.saved(""), POLICIES["none"])
+            head = _ledger(recorder.saved(""), llama, POLICIES["none"])
             forward, blocks_forward = recorder.flops, recorder.block_flops
             loss.backward()
     finally:
@@ -107,6 +104,7 @@ def measure_step(
         model=llama.config.name,
         seq_len=tokens.shape[1],
         batch_size=tokens.shape[0],
+        n_layers=llama.config.n_layers,
         accounting="measured",
         attention=llama.layers[0].attention,
         policy=policy,
@@ -118,7 +116,7 @@ def measure_step(
     )
 
 
-def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger:
+def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger[int]:
     """What `module` keeps for its backward pass when it is run on `inputs`, without its parameters and buffers.
 
     Any module will do, also one that checkpoints. The tensors among its arguments count if they are kept, and are
@@ -139,8 +137,8 @@ def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger:
         InputError: It is no module.
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"the module is {module!r}: it must be a torch.nn.Module")
-    recorder = Recorder(module)
+        raise InputError(f"the module is {shown(module)}: it must be a torch.nn.Module")
+    recorder = Recorder(module, _is_block, OP_NAMES)
     with torch.enable_grad(), recorder, recorder.forward():
         inputs, options = tree_map_only(Tensor, _fresh, (inputs, options))
         for storage in recorder.alive.values():
@@ -149,11 +147,9 @@ def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger:
         # the graph keeps what it needs; the rest goes
         graph = [tensor.grad_fn for tensor in tree_iter(output) if isinstance(tensor, Tensor)]
         del inputs, options, output
-        ledger = _ledger(recorder.saved(), POLICIES["none"])
+        ledger = _ledger(recorder.saved(), module, POLICIES["none"])
     del graph
-    if isinstance(module, Llama | LlamaBlock):
-        return ledger
-    return Ledger(tuple(replace(term, component="other") for term in ledger))
+    return ledger
 
 
 def _fresh(tensor: Tensor) -> Tensor:
@@ -161,15 +157,30 @@ def _fresh(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_(tensor.requires_grad).clone()
 
 
-def _ledger(storages: list[Storage], policy: Policy) -> Ledger:
+def _is_block(module: nn.Module) -> bool:
+    # a block says which of its tensors its regions start from
+    return hasattr(module, "starts")
+
+
+def _ledger(storages: list[Storage], module: nn.Module, policy: Policy) -> Ledger[int]:
     return Ledger(
         tuple(
             Term(
                 storage.name,
-                policy.component(storage.name),
+                _component(storage, module, policy),
                 storage.shape,
                 str(storage.dtype).removeprefix("torch."),
             )
             for storage in storages
         )
     )
+
+
+def _component(storage: Storage, module: nn.Module, policy: Policy) -> str:
+    # the model says what its tensors are, without the closed form
+    if not hasattr(module, "components"):
+        return "other"
+    owner: Any = module.get_submodule(storage.layer)
+    if storage.layer and storage.name in {owner.starts.get(region.name) for region in policy.regions}:
+        return "checkpoint"
+    return owner.components.get(storage.name.split(".")[0], "other")

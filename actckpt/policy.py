@@ -7,31 +7,20 @@ A policy is data. The closed form reads it to know what is saved, `apply` reads 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actckpt.errors import InputError, unknown
 
-# Every region of a block that can be checkpointed, by the name of the `LlamaBlock` method that runs it, with the hidden
-# state that it starts from; None where it starts from tensors that are saved anyway.
-REGIONS: dict[str, str | None] = {
-    "forward": "input",
-    "attention_half": "input",
-    "attend": "input",
-    "core_attention": None,
-    "ffn_half": "residual",
-    "gate_and_up": "residual",
-    "swiglu_and_down": None,
-}
-
-# the region around each; "forward" is the whole block
-_AROUND = {
-    "attention_half": "forward",
-    "attend": "attention_half",
-    "core_attention": "attend",
-    "ffn_half": "forward",
-    "gate_and_up": "ffn_half",
-    "swiglu_and_down": "ffn_half",
+# Every region of a block that can be checkpointed, with those around it from the outside in; "forward" is the whole
+# block. Each is a method of `LlamaBlock`.
+REGIONS: dict[str, tuple[str, ...]] = {
+    "forward": (),
+    "attention_half": ("forward",),
+    "attend": ("forward", "attention_half"),
+    "core_attention": ("forward", "attention_half", "attend"),
+    "ffn_half": ("forward",),
+    "gate_and_up": ("forward", "ffn_half"),
+    "swiglu_and_down": ("forward", "ffn_half"),
 }
 
 # What a region can keep: projections, the attention op, and the two matmuls of eager attention.
@@ -97,7 +86,7 @@ class Policy:
             )
         names = [region.name for region in self.regions]
         # apart, each counts itself and no other
-        if sum(names.count(outer) for name in names for outer in _outwards(name)) > len(names):
+        if sum(names.count(outer) for name in names for outer in (name, *REGIONS[name])) > len(names):
             raise InputError(f"policy {self.name!r}: the regions {', '.join(names)} overlap: leave the inner ones out")
         if not isinstance(self.every, int) or self.every < 1:
             raise InputError(f"policy {self.name!r}: every is {self.every!r}: it must be a whole number of at least 1")
@@ -106,30 +95,11 @@ class Policy:
         """Whether block number `layer` (from 0) is checkpointed: the last of every `every` blocks."""
         return bool(self.regions) and (layer + 1) % self.every == 0
 
-    def component(self, tensor: str) -> str:
-        """The component that a block's tensor is counted under, where the block is checkpointed by this policy.
+    def layers(self, n_layers: int) -> list[bool]:
+        """Whether each of the blocks is checkpointed."""
+        cycle = [self.checkpoints(layer) for layer in range(min(self.every, n_layers))]
+        return (cycle * -(-n_layers // self.every))[:n_layers]
 
-        A hidden state that a checkpointed region starts from is a checkpoint; any other hidden state is kept because
-        it is a norm's input.
-        """
-        if tensor in {REGIONS[region.name] for region in self.regions}:
-            return "checkpoint"
-        return _COMPONENTS.get(tensor.split(".")[0], "other")
-
-
-def _outwards(region: str | None) -> Iterator[str]:
-    """A region and, from the inside out, those around it."""
-    while region:
-        yield region
-        region = _AROUND.get(region)
-
-
-_COMPONENTS = {
-    **dict.fromkeys(("input", "residual", "norm_1", "norm_2", "norm"), "norm"),
-    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rope", "attention", "o_proj"), "attention"),
-    **dict.fromkeys(("gate_proj", "up_proj", "swiglu", "down_proj"), "ffn"),
-    "loss": "logits",
-}
 
 _FULL = (Region("forward"),)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,20 +14,6 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-
-from actckpt.llama import LlamaBlock, RMSNorm
-
-# What a ledger calls the tensors of ops that run outside the modules of a block.
-_PLACES = {
-    "flash_attention": "attention",
-    "baddbmm": "attention.scores",
-    "_softmax": "attention.softmax",
-    "_to_copy": "attention.probabilities",
-    "bmm": "attention.output",
-    "add": "residual",
-    "_log_softmax": "loss.log_probabilities",
-    "nll_loss_forward": "loss",
-}
 
 
 @dataclass
@@ -60,17 +46,23 @@ class Recorder(TorchDispatchMode):
     accumulated into its parameter. The state of the random generators, which a checkpoint keeps in host memory, is not
     written by an op and does not count.
 
+    Args:
+        module: Its modules give what they write the names of their paths.
+        is_block: Whether a module is a block: paths are named from there on.
+        op_names: What to call what an op writes that runs in no module of a block, by the name of the op.
+
     Attributes:
         alive: The storages that are alive, by their address.
         live_bytes: Their size.
         peak_bytes: The most that it has been.
         flops: What has been computed, by the formulas of FlopCounterMode.
-        block_flops: The part of it that ran inside `LlamaBlock`s in `forward()`.
+        block_flops: The part of it that ran inside blocks in `forward()`.
         forward_flops: The part of it that is forward work; in a backward pass that is what is recomputed.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, is_block: Callable[[nn.Module], bool], op_names: Mapping[str, str]) -> None:
         super().__init__()
+        self._is_block, self._op_names = is_block, op_names
         self.alive: dict[int, Storage] = {}
         self.live_bytes = self.peak_bytes = 0
         self.flops = self.block_flops = self.forward_flops = 0
@@ -123,7 +115,7 @@ class Recorder(TorchDispatchMode):
     def _name(self, func: Any, index: int) -> str:
         op, returned = func.overloadpacket.__name__, func._schema.returns[index].name
         path = self._paths[self._running[-1]] if self._running else ""
-        place = path.removeprefix(self._layer).removeprefix(".") or _PLACES.get(op, op)
+        place = path.removeprefix(self._layer).removeprefix(".") or self._op_names.get(op, op)
         return f"{place}.{returned}" if returned not in (None, "", "out") else place
 
     def _find(self, tensor: Tensor) -> Storage | None:
@@ -160,21 +152,20 @@ class Recorder(TorchDispatchMode):
             return
         path = self._paths[module]
         self._running.append(module)
-        if isinstance(module, LlamaBlock):
+        entry = self._find(args[0]) if args and isinstance(args[0], Tensor) else None
+        if self._is_block(module):
             self._layer = path
-            self._rename(args[0], path, "input")
-        elif isinstance(module, RMSNorm) and not any(isinstance(outer, LlamaBlock) for outer in self._running):
-            self._rename(args[0], "", f"{path}.input")
+            if entry:
+                entry.layer, entry.name = path, "input"
+        elif entry and entry.layer and not self._layer:
+            # what the last block wrote is the input of what follows
+            entry.layer, entry.name = "", f"{path}.input"
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if module in self._paths:
             self._running.pop()
-            if isinstance(module, LlamaBlock):
+            if self._is_block(module):
                 self._layer = ""
-
-    def _rename(self, tensor: Tensor, layer: str, name: str) -> None:
-        if entry := self._find(tensor):
-            entry.layer, entry.name = layer, name
 
 
 def _is_forward(func: Any) -> bool:

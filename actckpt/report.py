@@ -35,7 +35,7 @@ def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
     return "\n".join(f"  {line.rstrip()}" for line in lines)
 
 
-def step_table(step: Step) -> str:
+def step_table(step: Step[int]) -> str:
     """A step: the terms of a block, the sums, what else is in memory, the FLOPs, and where it fits."""
     n_layers = len(step.layers)
     partly = ""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
-import numpy as np
-
-from actckpt.ledger import COMPONENTS, Count, Ledger, total, unbounded
+from actckpt.algebra import Formula
+from actckpt.errors import InputError
+from actckpt.ledger import COMPONENTS, Count, Ledger, Other
 from actckpt.policy import Policy
 
 
 @dataclass(frozen=True)
-class Flops:
+class Flops(Generic[Count]):
     """The floating-point operations of L blocks in one step; a multiplication and an addition count as two.
 
     Attributes:
@@ -30,8 +30,13 @@ class Flops:
 
     @property
     def overhead(self) -> Any:
-        """What is recomputed, as a share of what a step without recomputation runs."""
-        return self.recompute / (self.forward + self.backward)
+        """What is recomputed, as a share of what a step without recomputation runs: a float, or an array of them."""
+        forward: Any = self.forward
+        return self.recompute / (forward + self.backward)
+
+    def map(self, size: Callable[[Count], Other]) -> Flops[Other]:
+        """The FLOPs with `size` of each count."""
+        return Flops(size(self.forward), size(self.backward), size(self.recompute))
 
 
 # Everything in float32, and Adam's two moments. A bfloat16 model with bfloat16 gradients and float32 main weights in
@@ -63,7 +68,7 @@ class States:
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(Generic[Count]):
     """The final norm, the output projection and the loss.
 
     Attributes:
@@ -71,18 +76,23 @@ class Head:
         flops: What they compute in one step, forward and backward.
     """
 
-    ledger: Ledger
+    ledger: Ledger[Count]
     flops: Count
+
+    def map(self, size: Callable[[Count], Other]) -> Head[Other]:
+        """The head with `size` of each count."""
+        return Head(self.ledger.map(size), size(self.flops))
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[Count]):
     """One training step of a model under a policy.
 
     Attributes:
         model: The model's name.
-        seq_len: S, in tokens; an int64 array where the closed form was asked for many.
+        seq_len: S, in tokens.
         batch_size: B, in sequences.
+        n_layers: L, the number of blocks.
         accounting: "workshop", "paper" or "llama"; "measured" for a measurement.
         attention: "flash" or "eager".
         policy: What is recomputed.
@@ -92,22 +102,25 @@ class Step:
         working_bytes: What is alive at the peak beside the states. The workshop's and the paper's accountings have what
             is saved and no more: the gradients, and the block that is rebuilt, are not counted there.
         flops: Of the L blocks.
+        formulas: The same step before sizes were put in; None where it was measured.
     """
 
     model: str
     seq_len: Count
-    batch_size: int
+    batch_size: Count
+    n_layers: Count
     accounting: str
     attention: str
     policy: Policy
-    layers: tuple[Ledger, ...]
-    head: Head
+    layers: tuple[Ledger[Count], ...]
+    head: Head[Count]
     states: States
     working_bytes: Count
-    flops: Flops
+    flops: Flops[Count]
+    formulas: Step[Formula] | None = field(default=None, compare=False, repr=False)
 
     @property
-    def block(self) -> Ledger:
+    def block(self) -> Ledger[Count]:
         """What one block saves: one that the policy checkpoints, where it checkpoints only some."""
         checkpointed = (ledger for layer, ledger in enumerate(self.layers) if self.policy.checkpoints(layer))
         return next(checkpointed, self.layers[0])
@@ -120,56 +133,80 @@ class Step:
     @property
     def peak_bytes(self) -> Count:
         """The most that is alive at any moment of the step."""
-        return self.states.bytes + self.working_bytes
+        working: Any = self.working_bytes
+        return self.states.bytes + working
 
-    def by_component(self) -> dict[str, Any]:
+    def by_component(self) -> dict[str, Count]:
         """What all blocks save, component by component."""
         return {component: self._sum(partial(Ledger.component_bytes, component=component)) for component in COMPONENTS}
 
-    def _sum(self, count: Callable[[Ledger], Count]) -> Count:
-        # most blocks share one ledger: each is counted once
-        ledgers, times = {id(ledger): ledger for ledger in self.layers}, Counter(map(id, self.layers))
-        counts = [times[key] * unbounded(count(ledger)) for key, ledger in ledgers.items()]
-        # a component without a term has as many zeros as there are sequence lengths
-        return total([0 * unbounded(self.seq_len), *counts])
+    def formula(self) -> Step[Formula]:
+        """The step with a formula in the place of every count.
+
+        What takes a `Step` takes this as well: `step.formula().block.bytes` is a formula, and `str` of it a text.
+
+        Raises:
+            InputError: The step was measured.
+        """
+        if self.formulas is None:
+            raise InputError(f"this step is {self.accounting}: only a step of estimate or sweep has a formula")
+        return self.formulas
+
+    def map(self, size: Callable[[Count], Other], formulas: Step[Formula] | None = None) -> Step[Other]:
+        """The step with `size` of each count, and the formulas that it remembers."""
+        # most blocks share one ledger: each is mapped once
+        ledgers = {id(ledger): ledger.map(size) for ledger in self._kinds()}
+        return Step(
+            model=self.model,
+            seq_len=size(self.seq_len),
+            batch_size=size(self.batch_size),
+            n_layers=size(self.n_layers),
+            accounting=self.accounting,
+            attention=self.attention,
+            policy=self.policy,
+            layers=tuple([ledgers[id(ledger)] for ledger in self.layers]),
+            head=self.head.map(size),
+            states=self.states,
+            working_bytes=size(self.working_bytes),
+            flops=self.flops.map(size),
+            formulas=formulas,
+        )
+
+    def _kinds(self) -> list[Ledger[Count]]:
+        return list({id(ledger): ledger for ledger in self.layers}.values())
+
+    def _sum(self, count: Callable[[Ledger[Count]], Any]) -> Any:
+        kinds, times = self._kinds(), Counter(map(id, self.layers))
+        if len(kinds) == 1:
+            return self.n_layers * count(kinds[0])
+        return sum([times[id(ledger)] * count(ledger) for ledger in kinds])
 
     def to_dict(self) -> dict[str, Any]:
         """The step as the object that `--json` prints."""
-        return _plain(
-            {
-                "model": self.model,
-                "seq_len": self.seq_len,
-                "batch_size": self.batch_size,
-                "accounting": self.accounting,
-                "attention": self.attention,
-                "policy": self.policy.name,
-                "activations": {
-                    "per_layer_bytes": self.block.bytes,
-                    "total_bytes": self.total_bytes,
-                    "by_component": self.by_component(),
-                    "terms": [term.to_dict() for term in self.block],
-                },
-                "head": {"saved_bytes": self.head.ledger.bytes, "flops": self.head.flops},
-                "states": {
-                    "parameters_bytes": self.states.parameters_bytes,
-                    "gradients_bytes": self.states.gradients_bytes,
-                    "optimizer_bytes": self.states.optimizer_bytes,
-                },
-                "peak_bytes": self.peak_bytes,
-                "flops": {
-                    "forward": self.flops.forward,
-                    "backward": self.flops.backward,
-                    "recompute": self.flops.recompute,
-                    "overhead": self.flops.overhead,
-                },
-            }
-        )
-
-
-def _plain(value: Any) -> Any:
-    """`value` with its numpy arrays and scalars as JSON has them."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        return {
+            "model": self.model,
+            "seq_len": self.seq_len,
+            "batch_size": self.batch_size,
+            "accounting": self.accounting,
+            "attention": self.attention,
+            "policy": self.policy.name,
+            "activations": {
+                "per_layer_bytes": self.block.bytes,
+                "total_bytes": self.total_bytes,
+                "by_component": self.by_component(),
+                "terms": [term.to_dict() for term in self.block],
+            },
+            "head": {"saved_bytes": self.head.ledger.bytes, "flops": self.head.flops},
+            "states": {
+                "parameters_bytes": self.states.parameters_bytes,
+                "gradients_bytes": self.states.gradients_bytes,
+                "optimizer_bytes": self.states.optimizer_bytes,
+            },
+            "peak_bytes": self.peak_bytes,
+            "flops": {
+                "forward": self.flops.forward,
+                "backward": self.flops.backward,
+                "recompute": self.flops.recompute,
+                "overhead": self.flops.overhead,
+            },
+        }

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from actckpt.config import ModelConfig
 from actckpt.formulas import estimate
-from actckpt.ledger import Count
 from actckpt.policy import POLICIES, Policy
 
 # sequences beyond this are not searched for a parity
@@ -29,31 +27,35 @@ class Tradeoff:
     """
 
     policy: Policy
-    kept_bytes: Count
-    saved_bytes: Count
-    overhead: Any
+    kept_bytes: int
+    saved_bytes: int
+    overhead: float
 
     @property
-    def bytes_per_percent(self) -> Any:
-        """Bytes saved for each percent of extra FLOPs; infinite where nothing that counts as FLOPs runs again."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.divide(np.asarray(self.saved_bytes, dtype=float), 100 * np.asarray(self.overhead))[()]
+    def bytes_per_percent(self) -> float:
+        """Bytes saved for each percent of extra FLOPs.
+
+        Infinite where nothing that counts as FLOPs runs again, and not a number where nothing is saved either.
+        """
+        if not self.overhead:
+            return math.inf if self.saved_bytes else math.nan
+        return self.saved_bytes / (100 * self.overhead)
 
 
-def tradeoff(model: str | ModelConfig, policy: str, *, seq_len: Any, **how: Any) -> Tradeoff:
+def tradeoff(model: str | ModelConfig, policy: str, *, seq_len: int, **how: Any) -> Tradeoff:
     """What a policy saves and costs.
 
     Args:
         model: A name in `PRESETS`, or a configuration.
         policy: What is recomputed.
-        seq_len: S in tokens, or an array of them.
+        seq_len: S, in tokens.
         how: What else `estimate` takes: the accounting, the attention, the rules.
     """
     none, step = (estimate(model, seq_len=seq_len, policy=name, **how) for name in ("none", policy))
     return Tradeoff(step.policy, step.total_bytes, none.total_bytes - step.total_bytes, step.flops.overhead)
 
 
-def attention_advantage(model: str | ModelConfig, *, seq_len: Any, **how: Any) -> Any:
+def attention_advantage(model: str | ModelConfig, *, seq_len: int, **how: Any) -> float:
     """How many times the bytes the attention half saves for a percent of FLOPs, against the FFN half.
 
     Above 1 the attention half is the better one to recompute first, below 1 the FFN half.

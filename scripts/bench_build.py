@@ -23,8 +23,8 @@ from urllib.request import urlopen
 ROOT = Path(__file__).resolve().parent.parent
 COLD_S, WARM_S, SERVE_S = 60, 15, 10
 # the FFN's inside is 4H wide: the paper's block keeps more where it is 5H
-FORMULA = "actckpt/formulas/gpt.py"
-BEFORE, AFTER = 'Term("gelu_input", "ffn", (s, b, 4 * h)', 'Term("gelu_input", "ffn", (s, b, 5 * h)'
+FORMULA = "actckpt/blocks/gpt.py"
+BEFORE, AFTER = '("gelu_input", "ffn", wide,', '("gelu_input", "ffn", (S, B, 5 * H),'
 SHOWN_BEFORE, SHOWN_AFTER = "34 SBH", "36 SBH"
 # the longest that a build may take before this gives up
 PATIENCE_S = 120

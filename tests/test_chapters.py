@@ -2,7 +2,7 @@
 
 import pytest
 from book.chapters import training_memory as training
-from book.quantities import costs, published, steps, tensors
+from book.quantities import costs, published, tensors
 
 from actckpt import PRESETS, estimate
 
@@ -26,15 +26,8 @@ def test_the_paper_counts_bytes_and_there_are_18_sbh_and_3_nssb_elements() -> No
         assert tensors.symbolic(terms) == formula
 
 
-@pytest.mark.parametrize("model", steps.SIZES)
-def test_the_formula_of_a_llama_block(model: str) -> None:
-    constant, heads, width = tensors.llama_coefficients()
-    assert (constant, heads, width) == (12, 4, 6)
-    config, block = PRESETS[model], estimate(model, seq_len=4096).block
-    ratio, inner = config.n_kv_heads / config.n_heads, config.ffn_size / config.hidden_size
-    statistics = (4 * config.n_heads + 2 * 4) / config.hidden_size
-    expected = constant + heads * ratio + width * inner + statistics
-    assert block.bytes / (4096 * config.hidden_size) == pytest.approx(expected, rel=1e-12)
+def test_the_formula_of_a_llama_block() -> None:
+    assert str(tensors.llama_form()) == "12 + 4·n_kv/n + 6·F/H"
 
 
 def test_attention_overtakes_the_ffn_where_s_is_2h() -> None:

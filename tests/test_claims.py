@@ -4,16 +4,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from book import claims
 from book.chapters import claims as claims_page
 from book.claims import quantities
+from changed_block import change_block, wider_gelu_output, with_tensor
 
 import actckpt.step
-from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, estimate
-from actckpt.formulas import gpt, llama
+from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, estimate, formulas
+from actckpt.algebra import B, Form, S, n
+from actckpt.blocks.block import Block
 from actckpt.formulas.flops import gpt_forward_flops
 
 torch = pytest.importorskip("torch")
@@ -103,7 +104,7 @@ EXPECTED = {
 @pytest.fixture
 def verdicts() -> Iterator[Callable[..., dict[str, str]]]:
     """The verdicts of some claims, computed now."""
-    caches = (quantities.step, quantities.trade)
+    caches = (quantities.step, quantities.trade, formulas._unsized)
 
     def compute(*ids: str) -> dict[str, str]:
         for cache in caches:
@@ -154,13 +155,8 @@ def test_the_counts_are_those_of_the_verdicts() -> None:
 
 
 def wider_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
-    paper_terms = gpt.paper_terms
-
-    def wider(*args: Any) -> actckpt.Ledger:
-        ledger = paper_terms(*args)
-        return actckpt.Ledger(tuple(replace(t, shape=(5, *t.shape)) if t.name == "gelu_output" else t for t in ledger))
-
-    monkeypatch.setattr(gpt, "paper_terms", wider)
+    for accounting in ("workshop", "paper"):
+        change_block(monkeypatch, wider_gelu_output, accounting)
 
 
 def cheaper_adam(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,31 +164,24 @@ def cheaper_adam(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plain_flash_backward(monkeypatch: pytest.MonkeyPatch) -> None:
-    flash = llama.Block._flash
+    def plain(block: Block[Form]) -> Block[Form]:
+        stages = [replace(s, backward=2 * s.forward) if s.kind == "flash" else s for s in block.stages]
+        return replace(block, stages=tuple(stages))
 
-    def plain(self: llama.Block) -> list[llama.Stage]:
-        return [replace(stage, backward=2 * stage.forward) for stage in flash(self)]
-
-    monkeypatch.setattr(llama.Block, "_flash", plain)
+    change_block(monkeypatch, plain)
 
 
 def narrower_ffn(monkeypatch: pytest.MonkeyPatch) -> None:
-    def narrower(*sizes: int) -> Any:
-        flops = gpt_forward_flops(*sizes)
-        return flops | {"ffn": flops["ffn"] // 2}
+    def narrower(block: Block[Form]) -> Block[Form]:
+        stages = [replace(s, forward=s.forward / 2) if s.is_inside("ffn_half") else s for s in block.stages]
+        return replace(block, stages=tuple(stages))
 
-    monkeypatch.setattr(gpt, "gpt_forward_flops", narrower)
+    for accounting in ("workshop", "paper"):
+        change_block(monkeypatch, narrower, accounting)
 
 
 def stored_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    tensors = llama.Block.tensors
-
-    def quadratic(self: llama.Block) -> Any:
-        found = tensors(self)
-        heads, s = self.config.n_heads, self.seq_len
-        return found | {"attention.lse": ((self.batch_size, heads, s, s), "float32")}
-
-    monkeypatch.setattr(llama.Block, "tensors", quadratic)
+    change_block(monkeypatch, with_tensor("attention.lse", shape=(B, n, S, S)))
 
 
 @pytest.mark.parametrize(

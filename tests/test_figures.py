@@ -73,7 +73,7 @@ def test_formula_and_measurement():
         assert sum(bar.x[index] for bar in bars) * unit == pytest.approx(by_formula.total_bytes, rel=1e-12)
         assert marks.x[index] * unit == by_measurement.total_bytes
     assert "every policy agrees to the byte" in figure.layout.title.text
-    wrong = [replace(step, layers=step.layers[:1]) for step in measured]
+    wrong = [replace(step, layers=step.layers[:1], n_layers=1) for step in measured]
     assert (
         "3 of 3 policies differ"
         in figures.formula_and_measurement(formula, wrong, config.hidden_size).layout.title.text

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from changed_block import change_block, drop_saved, wider_gelu_output
 from hypothesis import given
 from hypothesis import strategies as st
 
-import actckpt
-from actckpt import ACCOUNTINGS, POLICIES, PRESETS, FlopRules, InputError, ModelConfig, Step, Term, estimate
-from actckpt.formulas import accounting_policies, gpt, llama
-from actckpt.formulas.flops import linear_flops, visible_pairs, workshop_overheads
+from actckpt import ACCOUNTINGS, POLICIES, PRESETS, FlopRules, InputError, ModelConfig, Step, Term, estimate, sweep
+from actckpt.algebra import Point, S, W
+from actckpt.blocks.llama import visible_pairs
+from actckpt.formulas import accounting_policies
+from actckpt.formulas.flops import linear_flops, workshop_overheads
 from actckpt.formulas.timeline import timeline
 from actckpt.policy import Policy, Region
 
@@ -52,12 +54,8 @@ def test_8b_at_16k_keeps_2696_gib_by_the_workshop_and_1348_gib_by_the_paper() ->
 
 
 def test_another_width_of_the_gelu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wider(*args: Any) -> actckpt.Ledger:
-        ledger = paper_terms(*args)
-        return actckpt.Ledger(tuple(replace(t, shape=(5, *t.shape)) if t.name == "gelu_output" else t for t in ledger))
-
-    paper_terms = gpt.paper_terms
-    monkeypatch.setattr(gpt, "paper_terms", wider)
+    for accounting in ("workshop", "paper"):
+        change_block(monkeypatch, wider_gelu_output, accounting)
     with pytest.raises(AssertionError, match="GiB"):
         check_workshop_baseline()
 
@@ -102,7 +100,7 @@ def test_what_each_strategy_leaves(policy: str, linear: int, quadratic: int) -> 
     s, b, h, n = 4096, 2, LLAMA_8B.hidden_size, LLAMA_8B.n_heads
     paper = estimate(LLAMA_8B, seq_len=s, batch_size=b, policy=policy, accounting="paper")
     assert paper.block.bytes == linear * s * b * h + quadratic * n * s * s * b
-    if policy in gpt.WORKSHOP_POLICIES:
+    if policy in accounting_policies("workshop"):
         # the terms double; the checkpoint is 1 SBH of two bytes in both
         checkpoint = 0 if policy == "none" else 2 * s * b * h
         workshop = estimate(LLAMA_8B, seq_len=s, batch_size=b, policy=policy, accounting="workshop")
@@ -206,13 +204,7 @@ def test_a_llama_block_keeps_34_03_33_53_and_31_78_bytes_per_sbh() -> None:
 
 
 def test_a_product_that_is_not_kept_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    linear = llama.Block._linear
-
-    def forgetful(self: llama.Block, reads: str, *args: Any) -> llama.Stage:
-        stage = linear(self, reads, *args)
-        return replace(stage, saves=()) if reads == "swiglu.product" else stage
-
-    monkeypatch.setattr(llama.Block, "_linear", forgetful)
+    change_block(monkeypatch, drop_saved("swiglu.product"))
     with pytest.raises(AssertionError):
         check_llama_table()
 
@@ -301,18 +293,29 @@ def mask(seq_len: int, window: int | None = None) -> np.ndarray:
     return (key <= query) & (query - key < (seq_len if window is None else window))
 
 
+def pairs(seq_len: int, window: int | None = None) -> int:
+    """What the closed form says of them."""
+    return visible_pairs(S, W).at(Point({"S": seq_len, "W": seq_len if window is None else min(seq_len, window)}))
+
+
 def test_pairs_that_a_causal_mask_leaves() -> None:
-    assert [visible_pairs(s) for s in (1, 2, 3, 4)] == [1, 3, 6, 10]
-    assert visible_pairs(5) == np.tril(np.ones((5, 5))).sum() == mask(5).sum()
+    assert [pairs(s) for s in (1, 2, 3, 4)] == [1, 3, 6, 10]
+    assert pairs(5) == np.tril(np.ones((5, 5))).sum() == mask(5).sum()
     # the first query sees itself, each of the four others one key more
-    assert visible_pairs(5, window=2) == 1 + 4 * 2 == mask(5, window=2).sum()
+    assert pairs(5, window=2) == 1 + 4 * 2 == mask(5, window=2).sum()
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=5), st.integers(1, 100))
 def test_pairs_that_a_window_leaves(lengths: list[int], window: int) -> None:
     right = [int(mask(s, window).sum()) for s in lengths]
-    assert [visible_pairs(s, window) for s in lengths] == right
-    assert visible_pairs(np.array(lengths, dtype=object), window).tolist() == right
+    assert [pairs(s, window) for s in lengths] == right
+    # and as the FLOPs of a sweep have them: four for each pair and width of all heads
+    config = replace(LLAMA_8B, sliding_window=window, n_layers=1)
+    masked, all_pairs = (
+        sweep(config, seq_len=lengths, rules=FlopRules(causal=causal)).flops.forward for causal in (True, False)
+    )
+    hidden = (all_pairs - masked) // (4 * config.q_size)
+    assert hidden.tolist() == [s * s - seen for s, seen in zip(lengths, right, strict=True)]
 
 
 def flash_runs_again(policy: str) -> int:
@@ -435,7 +438,7 @@ def test_without_early_stop_full_runs_the_whole_forward_pass_again() -> None:
 
 
 def test_full_costs_24_to_28_percent_for_8b_from_1k_to_128k() -> None:
-    shares = estimate(LLAMA_8B, seq_len=np.array(LENGTHS), policy="full").flops.overhead
+    shares = sweep(LLAMA_8B, seq_len=np.array(LENGTHS), policy="full").flops.overhead
     assert ((shares >= 0.24) & (shares <= 0.28)).all()
     assert (np.diff(shares) > 0).all()
 
@@ -475,7 +478,7 @@ def test_many_lengths_at_once_equal_one_at_a_time(accounting: str, policy: str, 
     config = replace(PRESETS["llama-3.2-1b"], n_layers=5, sliding_window=1000)
     lengths = np.array([[1, 7, 1024], [4096, 131_072, 3]])
     options = {"batch_size": 3, "policy": policy, "accounting": accounting, "attention": attention}
-    vectorised = list(counts(estimate(config, seq_len=lengths, **options)))
+    vectorised = list(counts(sweep(config, seq_len=lengths, **options)))
     for index in np.ndindex(lengths.shape):
         alone = list(counts(estimate(config, seq_len=int(lengths[index]), **options)))
         picked = [(name, n[index] if isinstance(n, np.ndarray) else n) for name, n in vectorised]
@@ -495,7 +498,7 @@ def test_huge_counts_are_exact_or_refused(accounting: str, policy: str) -> None:
         alone = dict(counts(estimate("llama-3.1-8b", seq_len=s, **options)))
         assert all(n >= 0 for n in alone.values())
         try:
-            many = dict(counts(estimate("llama-3.1-8b", seq_len=np.array([s]), **options)))
+            many = dict(counts(sweep("llama-3.1-8b", seq_len=np.array([s]), **options)))
         except OverflowError:
             refused += 1
             continue
@@ -510,7 +513,7 @@ def test_a_count_beyond_64_bits_is_exact_for_one_length() -> None:
     eager = estimate("llama-3.1-8b", seq_len=s, attention="eager")
     assert eager.block["attention.softmax"].bytes == 4 * 32 * s * s
     with pytest.raises(OverflowError):
-        _ = Term("x", "norm", (np.array([s], dtype=object), s), "bfloat16").bytes
+        sweep("llama-3.1-8b", seq_len=[s], attention="eager")
 
 
 # What is refused
@@ -525,8 +528,8 @@ def test_a_count_beyond_64_bits_is_exact_for_one_length() -> None:
         ({"policy": "every_0"}, "policy 'every_0': N must be at least 2"),
         ({"accounting": "gpt"}, "unknown accounting 'gpt': known are workshop, paper, llama"),
         ({"attention": "flsh"}, "unknown attention 'flsh': did you mean 'flash'"),
-        ({"seq_len": 0}, "seq_len is 0: it must be at least 1"),
-        ({"seq_len": np.array([8, -1])}, "it must be at least 1"),
+        ({"seq_len": 0}, "seq_len is 0: it must be a whole number of at least 1"),
+        ({"seq_len": np.array([8, 16])}, "seq_len is array([ 8, 16]): it must be a whole number"),
         ({"seq_len": 1.5}, "seq_len is 1.5: it must be a whole number"),
         ({"seq_len": "8"}, "seq_len is '8': it must be a whole number"),
         ({"seq_len": None}, "seq_len is None: it must be a whole number"),
@@ -555,14 +558,14 @@ def test_what_cannot_be_estimated_is_refused_in_one_line(options: dict[str, Any]
 
 
 def test_every_count_of_many_lengths_has_their_shape() -> None:
-    step = estimate("llama-3.1-8b", seq_len=[1024, 4096], policy="ffn").to_dict()
-    assert step["seq_len"] == [1024, 4096]
-    for component, sizes in step["activations"]["by_component"].items():
-        assert len(sizes) == 2, component
-    assert step["activations"]["by_component"]["ffn"] == [0, 0]
+    step = sweep("llama-3.1-8b", seq_len=[1024, 4096], policy="ffn")
+    assert step.seq_len.tolist() == [1024, 4096]
+    for component, sizes in step.by_component().items():
+        assert sizes.shape == (2,), component
+    assert step.by_component()["ffn"].tolist() == [0, 0]
 
 
 def test_an_array_that_does_not_fit_says_what_would() -> None:
     with pytest.raises(OverflowError, match="by itself, as an int"):
-        estimate("llama-3.1-8b", seq_len=[2**22])
+        sweep("llama-3.1-8b", seq_len=[2**22])
     assert estimate("llama-3.1-8b", seq_len=2**22).flops.backward > 2**63

@@ -283,7 +283,7 @@ CHANGES = {
     "scripts/gpu/peers.py": {"forward/D16/flash", "backward/D16/flash", "forward/D16/flex"},
     "scripts/gpu/timing.py": {*TIMED, "forward/D16/flex", "device", "policy/full", "tuned"},
     "scripts/gpu/derived.py": set(),
-    "actckpt/formulas/llama.py": set(),
+    "actckpt/blocks/llama.py": set(),
 }
 
 

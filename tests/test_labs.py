@@ -97,7 +97,7 @@ def test_a_change_in_what_a_lab_runs_changes_its_key(copy: Path) -> None:
 def test_a_change_elsewhere_does_not(copy: Path) -> None:
     lab = copy / "docs/labs/tiny-llama.py"
     before = closure.key(lab, copy)
-    for file in ("actckpt/formulas/llama.py", "actckpt/cli.py", "docs/labs/flash-attention.py"):
+    for file in ("actckpt/blocks/llama.py", "actckpt/cli.py", "docs/labs/flash-attention.py"):
         change(copy / file)
     assert closure.key(lab, copy) == before
 
@@ -107,8 +107,8 @@ def test_a_change_elsewhere_does_not(copy: Path) -> None:
     [
         "from actckpt import estimate",
         "import actckpt",
-        "import actckpt.formulas.llama",
-        "from actckpt.formulas import llama",
+        "import actckpt.blocks.llama",
+        "from actckpt.blocks import llama",
         "def later():\n    from actckpt.report import table",
     ],
 )
@@ -116,7 +116,7 @@ def test_a_lab_that_uses_a_formula_depends_on_it(copy: Path, line: str) -> None:
     lab = copy / "docs/labs/tiny-llama.py"
     lab.write_text(f"{lab.read_text(encoding='utf-8')}\n# %%\n{line}\n", encoding="utf-8")
     before = closure.key(lab, copy)
-    change(copy / "actckpt/formulas/llama.py")
+    change(copy / "actckpt/blocks/llama.py")
     assert closure.key(lab, copy) != before
 
 
@@ -153,7 +153,7 @@ def test_a_lab_that_fails_is_an_error_and_is_not_kept(counting_lab: Path) -> Non
 def test_a_measurement_depends_on_no_formula(copy: Path) -> None:
     code = copy / "actckpt/measurement.py"
     before = closure.key(code, copy)
-    change(copy / "actckpt/formulas/llama.py")
+    change(copy / "actckpt/blocks/llama.py")
     assert closure.key(code, copy) == before
     change(copy / "actckpt/recorder.py")
     assert closure.key(code, copy) != before

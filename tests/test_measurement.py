@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from changed_block import change_block, with_tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -26,8 +27,9 @@ from actckpt import (
     saved_ledger,
 )
 from actckpt import measure as measure_preset
+from actckpt.algebra import B, D, Form, S, n
+from actckpt.blocks.block import Block
 from actckpt.checkpointing import KEPT_OPS
-from actckpt.formulas import llama
 from actckpt.measurement import measure_step
 from actckpt.policy import Policy, Region
 
@@ -140,9 +142,13 @@ def test_any_window_measures_as_computed(config: ModelConfig, window: int, seq_l
 
 
 def test_a_pair_too_many_in_the_closed_form_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    visible_pairs = llama.visible_pairs
     compare(SHAPES["a window"], 37)
-    monkeypatch.setattr(llama, "visible_pairs", lambda *sizes: visible_pairs(*sizes) + 1)
+
+    def one_more(block: Block[Form]) -> Block[Form]:
+        more = [replace(s, forward=s.forward + 4 * B * n * D) if s.kind == "flash" else s for s in block.stages]
+        return replace(block, stages=tuple(more))
+
+    change_block(monkeypatch, one_more)
     with pytest.raises(AssertionError):
         compare(SHAPES["a window"], 37)
 
@@ -172,29 +178,28 @@ def test_a_policy_of_ones_own_measures_as_computed(policy: Policy) -> None:
     compare(ODD, 64, policy=policy)
 
 
-def wrong_softmax(block: llama.Block) -> dict[str, Any]:
-    tensors = TENSORS(block)
-    shape, _ = tensors["attention.softmax"]
-    return {**tensors, "attention.softmax": (shape, "bfloat16")}
-
-
-def wrong_lse(block: llama.Block) -> dict[str, Any]:
-    tensors = TENSORS(block)
-    (*rows, columns), dtype = tensors["attention.lse"]
-    return {**tensors, "attention.lse": ((*rows, columns + 1), dtype)}
-
-
-TENSORS = llama.Block.tensors
-
-
-@pytest.mark.parametrize(("attention", "wrong"), [("eager", wrong_softmax), ("flash", wrong_lse)])
+@pytest.mark.parametrize(
+    ("attention", "wrong"),
+    [
+        ("eager", with_tensor("attention.softmax", dtype="bfloat16")),
+        ("flash", with_tensor("attention.lse", shape=(B, n, S + 1))),
+        ("flash", with_tensor("rope.q", component="norm")),
+        ("flash", with_tensor("swiglu.product", component="attention")),
+    ],
+)
 def test_a_wrong_tensor_in_the_closed_form_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, attention: str, wrong: Callable[[llama.Block], dict[str, Any]]
+    monkeypatch: pytest.MonkeyPatch, attention: str, wrong: Callable[[Block[Form]], Block[Form]]
 ) -> None:
     compare(ODD, 37, attention=attention)
-    monkeypatch.setattr(llama.Block, "tensors", wrong)
+    change_block(monkeypatch, wrong)
     with pytest.raises(AssertionError, match="layer 0"):
         compare(ODD, 37, attention=attention)
+
+
+def test_a_wrong_component_in_the_model_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LlamaBlock, "components", {**LlamaBlock.components, "rope": "norm"})
+    with pytest.raises(AssertionError, match="layer 0"):
+        compare(ODD, 37)
 
 
 def test_a_policy_that_keeps_another_op_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,7 +442,7 @@ def test_saved_ledger_counts_what_selective_checkpointing_puts_aside() -> None:
         ({"policy": "fulll"}, "unknown policy 'fulll'"),
         ({"attention": "sdpa"}, "unknown attention 'sdpa'"),
         ({"seq_len": 0}, "seq_len is 0"),
-        ({"seq_len": [8, 16]}, "a measurement takes one length at a time"),
+        ({"seq_len": [8, 16]}, "seq_len is [8, 16]: it must be a whole number of at least 1"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"data_parallel": 0.5}, "data_parallel is 0.5"),
     ],

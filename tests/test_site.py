@@ -125,13 +125,17 @@ def test_formulas_are_typeset(site: Path) -> None:
 
 MUTATIONS = (
     # the FFN's inside is 4H wide
-    ("gpt.py", 'Term("gelu_input", "ffn", (s, b, 4 * h)', 'Term("gelu_input", "ffn", (s, b, 5 * h)'),
+    ("gpt.py", '("gelu_input", "ffn", wide, "bfloat16")', '("gelu_input", "ffn", (S, B, 5 * H), "bfloat16")'),
     # the gate is as wide as the FFN
-    ("llama.py", '"gate_proj": ((self.tokens, c.ffn_size)', '"gate_proj": ((self.tokens, c.ffn_size + 16)'),
-    # two matmuls of width 4H
-    ("flops.py", '"ffn": 16 * b * s * h * h', '"ffn": 18 * b * s * h * h'),
+    ("llama.py", '("gate_proj", "ffn", (tokens, F), "bfloat16")', '("gate_proj", "ffn", (tokens, F + 16), "bfloat16")'),
+    # a matmul of width 4H
+    ("gpt.py", '"ffn_input", "gelu_input", 4 * linear', '"ffn_input", "gelu_input", 5 * linear'),
     # one log-sum-exp for each query of each head
-    ("llama.py", '"attention.lse": ((b, c.n_heads, s)', '"attention.lse": ((b, 2 * c.n_heads, s)'),
+    (
+        "llama.py",
+        '("attention.lse", "attention", (B, n, S), "float32")',
+        '("attention.lse", "attention", (B, 2 * n, S), "float32")',
+    ),
 )
 
 
@@ -146,7 +150,7 @@ def test_a_changed_coefficient_changes_every_page(
         # what no formula reaches need not be run again
         shutil.copytree(ROOT / ".cache", copy / ".cache")
     for name, before, after in MUTATIONS:
-        file = copy / "actckpt" / "formulas" / name
+        file = copy / "actckpt" / "blocks" / name
         source = file.read_text(encoding="utf-8")
         assert source.count(before) == 1, f"{name} no longer has {before!r}: choose another coefficient to change"
         file.write_text(source.replace(before, after), encoding="utf-8")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig
-from actckpt.figures.drawing import LENGTHS, broadcast, layout, line, logarithmic_lengths
-from actckpt.formulas import estimate
+from actckpt.figures.drawing import LENGTHS, layout, line, logarithmic_lengths
+from actckpt.formulas import sweep
 
 COLORS = {"attention": "attention", "ffn": "ffn", "both": "ink"}
 NAMES = {"attention": "attention", "ffn": "FFN", "both": "both"}
@@ -21,10 +20,9 @@ PLACES = {("ffn", "workshop"): "bottom right", ("ffn", "llama"): "top right"}
 def overheads_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = LENGTHS) -> go.Figure:
     """What each strategy adds to a step's FLOPs: by the workshop's rules, and as PyTorch runs a Llama block."""
     shares = {
-        (policy, accounting): broadcast(
-            100 * estimate(model, seq_len=np.array(lengths), policy=policy, accounting=accounting).flops.overhead,
-            lengths,
-        )
+        (policy, accounting): (
+            100 * sweep(model, seq_len=lengths, policy=policy, accounting=accounting).flops.overhead
+        ).tolist()
         for policy in COLORS
         for accounting in WORLDS
     }

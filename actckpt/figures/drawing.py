@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,11 +22,6 @@ LABELS = {"attention": "attention", "ffn": "FFN", "norm": "norm", "checkpoint": 
 PATTERNS = {"attention": "", "ffn": "/", "norm": ".", "checkpoint": "x"}
 
 LENGTHS = tuple(2**power for power in range(10, 18))
-
-
-def broadcast(counts: Any, lengths: Sequence[int]) -> list[Any]:
-    """A count for each length, also where it does not depend on the length."""
-    return np.broadcast_to(counts, len(lengths)).tolist()
 
 
 def line(name: str, color: str, x: Sequence[int], y: Sequence[float], label: str = "middle right") -> go.Scatter:

@@ -43,7 +43,7 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> go.Figure:
     return figure.update_layout(margin_r=120, height=340)
 
 
-def saved_by_policy(steps: Sequence[Step]) -> go.Figure:
+def saved_by_policy(steps: Sequence[Step[int]]) -> go.Figure:
     """What all blocks keep under each policy, component by component, with what is recomputed beside each bar."""
     policies = [step.policy.name for step in steps]
     sizes = {component: [step.by_component()[component] / MIB for step in steps] for component in COMPONENTS}

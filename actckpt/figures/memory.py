@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
 from actckpt.config import ModelConfig, get_config
@@ -13,7 +12,6 @@ from actckpt.figures.drawing import (
     COLORS,
     LABELS,
     LENGTHS,
-    broadcast,
     component_bars,
     layout,
     legend_above,
@@ -21,7 +19,7 @@ from actckpt.figures.drawing import (
     logarithmic_lengths,
     names_down_the_side,
 )
-from actckpt.formulas import estimate
+from actckpt.formulas import sweep
 from actckpt.hardware import GIB
 from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
@@ -38,8 +36,7 @@ def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = 
         ("Llama, flash attention", "ink", "middle right", {"attention": "flash"}),
     ]
     sizes = {
-        name: [n / GIB for n in broadcast(estimate(config, seq_len=np.array(lengths), **how).total_bytes, lengths)]
-        for name, _, _, how in lines
+        name: [n / GIB for n in sweep(config, seq_len=lengths, **how).total_bytes.tolist()] for name, _, _, how in lines
     }
     ratio = sizes[lines[0][0]][-1] / sizes[lines[-1][0]][-1]
     figure = go.Figure(
@@ -61,9 +58,9 @@ def component_shares(model: str | ModelConfig, lengths: Sequence[int] = LENGTHS)
     """The share of attention and of the FFN in what a block saves, with eager and with flash attention."""
     traces = []
     for attention in ("eager", "flash"):
-        ledger = estimate(model, seq_len=np.array(lengths), attention=attention).block
+        ledger = sweep(model, seq_len=lengths, attention=attention).block
         for component in ("attention", "ffn"):
-            share = broadcast(100 * ledger.component_bytes(component) / ledger.bytes, lengths)
+            share = (100 * ledger.component_bytes(component) / ledger.bytes).tolist()
             trace = line(f"{LABELS[component]}, {attention}", component, lengths, share)
             trace.line.dash = "dot" if attention == "eager" else "solid"
             traces.append(trace)
@@ -88,10 +85,7 @@ def policies_over_seq_len(
     """What all blocks save under each policy, with flash attention."""
     colors = dict(zip(policies, ("muted", "attention", "ffn", "ink", "ink"), strict=True))
     places = {"none": "top right", "attention": "bottom right"}
-    saved = {
-        policy: broadcast(estimate(model, seq_len=np.array(lengths), policy=policy).total_bytes, lengths)
-        for policy in policies
-    }
+    saved = {policy: sweep(model, seq_len=lengths, policy=policy).total_bytes.tolist() for policy in policies}
     left = {policy: 100 * saved[policy][-1] / saved["none"][-1] for policy in policies}
     figure = go.Figure(
         [
@@ -117,7 +111,7 @@ def policies_over_seq_len(
     return figure
 
 
-def formula_and_measurement(formula: Sequence[Step], measured: Sequence[Step], hidden_size: int) -> go.Figure:
+def formula_and_measurement(formula: Sequence[Step[int]], measured: Sequence[Step[int]], hidden_size: int) -> go.Figure:
     """What a block saves under each policy: the closed form's components as bars, the measured total as a mark.
 
     Args:

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from actckpt.blocks.block import FlopRules
 from actckpt.config import ModelConfig, get_config
 from actckpt.figures.drawing import (
     COLORS,
     LABELS,
     LENGTHS,
-    broadcast,
     layout,
     line,
     logarithmic_lengths,
     names_down_the_side,
 )
 from actckpt.formulas import estimate
-from actckpt.formulas.flops import FlopRules
 from actckpt.hardware import GIB
 from actckpt.tradeoff import attention_advantage, frontier, parity_length, tradeoffs
 
@@ -41,7 +40,7 @@ def advantage_over_seq_len(
     traces = []
     for way, how in ways.items():
         for model in models:
-            advantage = broadcast(attention_advantage(model, seq_len=np.array(lengths), **how), lengths)
+            advantage = [attention_advantage(model, seq_len=seq_len, **how) for seq_len in lengths]
             trace = line(f"{size(model)}, {way}", "ink" if way == "flash" else "muted", lengths, advantage)
             trace.line.dash = "solid" if way == "flash" else "dot"
             traces.append(trace)
@@ -70,7 +69,7 @@ def memory_and_compute(model: str | ModelConfig, seq_len: int) -> go.Figure:
     for attention in ("eager", "flash"):
         block = estimate(model, seq_len=seq_len, attention=attention).block
         rows[f"{attention}: bytes"] = {
-            part: 100 * int(block.component_bytes(part)) / int(block.bytes) for part in ("attention", "ffn", "norm")
+            part: 100 * block.component_bytes(part) / block.bytes for part in ("attention", "ffn", "norm")
         }
         rows[f"{attention}: FLOPs"] = compute_shares(model, seq_len, attention=attention) | {"norm": 0.0}
     traces = [
@@ -110,7 +109,7 @@ def memory_and_compute(model: str | ModelConfig, seq_len: int) -> go.Figure:
     return figure
 
 
-def compute_shares(model: str | ModelConfig, seq_len: Any, **how: Any) -> dict[str, Any]:
+def compute_shares(model: str | ModelConfig, seq_len: int, **how: Any) -> dict[str, float]:
     """The share of each half in a block's forward FLOPs, in percent."""
     shares = {}
     for half in ("attention", "ffn"):

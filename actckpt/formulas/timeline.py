@@ -5,14 +5,17 @@ The blocks alone: neither what comes before and after them nor the training stat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from actckpt.algebra import Point
+from actckpt.blocks.block import FlopRules
+from actckpt.blocks.llama import llama_block
 from actckpt.config import ModelConfig
 from actckpt.errors import InputError
-from actckpt.formulas.llama import Block, llama_flops, llama_ledger
 from actckpt.formulas.peak import block_backward_bytes
-from actckpt.ledger import Ledger, total
+from actckpt.formulas.saved import checkpointed_ledger, policy_flops
+from actckpt.ledger import Ledger
 from actckpt.policy import POLICIES, Policy, Region
 
 
@@ -31,13 +34,13 @@ class Pass:
     action: Literal["forward", "recompute", "backward"]
     layer: int
     flops: int
-    kept: tuple[Ledger, ...]
+    kept: tuple[Ledger[int], ...]
     working_bytes: int = 0
 
     @property
     def bytes(self) -> int:
         """The most that is alive once the pass holds all that it keeps."""
-        return int(total(ledger.bytes for ledger in self.kept)) + self.working_bytes
+        return sum(ledger.bytes for ledger in self.kept) + self.working_bytes
 
 
 def timeline(config: ModelConfig, *, seq_len: int, policy: Policy, batch_size: int = 1) -> list[Pass]:
@@ -56,23 +59,28 @@ def timeline(config: ModelConfig, *, seq_len: int, policy: Policy, batch_size: i
     """
     if policy.regions not in ((), (Region("forward"),)):
         raise InputError(f"the timeline has no policy {policy.name!r}: it has none, full and every_N")
-    block = Block(config, seq_len, batch_size, "flash")
+    rules = FlopRules()
+    block = llama_block(config.traits, "flash", rules)
+    point = Point(config.axes(seq_len, batch_size))
     policies = [policy if policy.checkpoints(layer) else POLICIES["none"] for layer in range(config.n_layers)]
-    saved = [llama_ledger(block, own) for own in policies]
+    kinds = {POLICIES["none"], *policies}
+    saved = {own: checkpointed_ledger(block, own).map(point.count) for own in kinds}
+    flops = {own: policy_flops(block, own, rules.early_stop).map(point.count) for own in kinds}
+    alive = {own: point.count(block_backward_bytes(block, own)) for own in kinds}
     passes = []
     for layer, own in enumerate(policies):
-        passes.append(Pass("forward", layer, int(llama_flops(block, own).forward), tuple(saved[: layer + 1])))
+        kept = tuple(saved[each] for each in policies[: layer + 1])
+        passes.append(Pass("forward", layer, flops[own].forward, kept))
     for layer, own in reversed(list(enumerate(policies))):
-        flops, rebuilt = llama_flops(block, own), _rebuilt(block, own)
-        kept = (*saved[:layer], rebuilt)
+        rebuilt = _rebuilt(saved[POLICIES["none"]], saved[own])
+        kept = (*(saved[each] for each in policies[:layer]), rebuilt)
         if own.regions:
-            passes.append(Pass("recompute", layer, int(flops.recompute), kept))
-        working = int(block_backward_bytes(block, own)) - int(rebuilt.bytes)
-        passes.append(Pass("backward", layer, int(flops.backward), kept, working))
+            passes.append(Pass("recompute", layer, flops[own].recompute, kept))
+        passes.append(Pass("backward", layer, flops[own].backward, kept, alive[own] - rebuilt.bytes))
     return passes
 
 
-def _rebuilt(block: Block, policy: Policy) -> Ledger:
+def _rebuilt(everything: Ledger[int], kept: Ledger[int]) -> Ledger[int]:
     # all that the block's own backward pass reads; what was kept of it stays under its component
-    everything = llama_ledger(block, POLICIES["none"])
-    return Ledger(tuple(replace(term, component=policy.component(term.name)) for term in everything))
+    own = {term.name: term for term in kept}
+    return Ledger(tuple(own.get(term.name, term) for term in everything))

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from actckpt import PRESETS, Ledger, Term
+from actckpt.notation import LATEX
 from book.components.table import table
 from book.components.template import render, swatch
 from book.quantities import steps
@@ -20,8 +21,7 @@ from book.quantities.tensors import (
     PAPER_STEP,
     REPLACED,
     SEQ_LEN,
-    coefficients,
-    llama_coefficients,
+    llama_form,
     named,
     per_sbh,
     per_sbv,
@@ -57,17 +57,17 @@ def _layers() -> Iterator[dict[str, Any]]:
         yield {"label": label, "component": component, "way": "plain", "cells": cells, "in_block": False}
 
 
-def _of(ledger: Ledger, component: str) -> Ledger:
+def _of(ledger: Ledger[int], component: str) -> Ledger[int]:
     return ledger.where(lambda term: term.component == component)
 
 
-def _cells(paper: Ledger, llama: Ledger) -> list[tuple[str, Markup]]:
+def _cells(paper: Ledger[int], llama: Ledger[int]) -> list[tuple[str, Markup]]:
     logits = any(term.component == "logits" for term in llama)
     formula = f"{fixed(per_sbv(llama), 2)}{NBSP}SBV" if logits else f"{fixed(per_sbh(llama), 2)}{NBSP}SBH"
     return [(symbolic(paper), _mib(paper)), (formula, _mib(llama))]
 
 
-def _mib(terms: Iterable[Term]) -> Markup:
+def _mib(terms: Iterable[Term[int]]) -> Markup:
     n_bytes = sum(term.bytes for term in terms)
     return Markup('<data value="{}" title="{:,} bytes">{}</data>').format(
         n_bytes, n_bytes, fixed(n_bytes / 2**20, 1 if n_bytes >= 2**19 else 3)
@@ -96,8 +96,8 @@ def cards() -> Markup:
 
 def total() -> str:
     """What the paper's block keeps, as LaTeX."""
-    sums = coefficients(PAPER)
-    return rf"$$M_\text{{block}} = \left( {sums['SBH']}\,S B H + {sums['nS²B']}\,n S^2 B \right) \text{{ bytes}}$$"
+    form = PAPER_BLOCK.formula().written(LATEX)
+    return rf"$$M_\text{{block}} = \left( {form} \right) \text{{ bytes}}$$"
 
 
 def elements() -> Markup:
@@ -119,13 +119,13 @@ def paper_terms() -> Markup:
 def llama_terms() -> Markup:
     """The Llama block, tensor by tensor, as a table."""
 
-    def size(terms: Iterable[Term]) -> str:
+    def size(terms: Iterable[Term[int]]) -> str:
         return f"{fixed(per_sbh(terms), 3)} SBH"
 
     return _terms(f"A block of {LABEL}, flash attention, {AT}", LLAMA_BLOCK, LLAMA, size)
 
 
-def _terms(caption: str, block: Ledger, words: dict[str, tuple[str, str]], size: Any) -> Markup:
+def _terms(caption: str, block: Ledger[int], words: dict[str, tuple[str, str]], size: Any) -> Markup:
     rows = [
         (
             swatch(term.component) + words[term.name][0],
@@ -142,11 +142,7 @@ def _terms(caption: str, block: Ledger, words: dict[str, tuple[str, str]], size:
 
 def llama_formula() -> str:
     """What a Llama block keeps without its statistics in float32, as LaTeX."""
-    constant, heads, width = llama_coefficients()
-    return (
-        rf"$$M_\text{{block}} \approx \left( {constant} + {heads}\,\frac{{n_\text{{kv}}}}{{n}} + "
-        rf"{width}\,\frac{{F}}{{H}} \right) S B H \text{{ bytes}}$$"
-    )
+    return rf"$$M_\text{{block}} \approx \left( {llama_form().written(LATEX)} \right) S\,B\,H \text{{ bytes}}$$"
 
 
 def models() -> Markup:

@@ -18,10 +18,9 @@ from book.quantities.costs import (
     case_halves,
     coefficients,
     overheads,
-    stages,
 )
 from book.quantities.published import PUBLISHED, more_time
-from book.quantities.steps import CONFIG, LENGTHS, MODEL, overhead
+from book.quantities.steps import CONFIG, LENGTHS, MODEL, block_at, overhead
 from book.quantities.text import fixed, model_label, percent, tokens
 
 LABEL = model_label(MODEL)
@@ -114,11 +113,10 @@ def llama_matmuls() -> Markup:
     """Forward and backward FLOPs of each op of a Llama block that has any, as a table."""
     seq_len = CONFIG.hidden_size
     unit = seq_len * CONFIG.hidden_size**2
-    counted = [stage for stage in stages(seq_len) if stage.forward]
-    ffn = stages(seq_len, "ffn_half")
+    counted = [stage for stage in block_at(seq_len).stages if stage.forward]
     rows = [
         (
-            swatch("ffn" if stage in ffn else "attention") + code(stage.writes[0]),
+            swatch("ffn" if stage.is_inside("ffn_half") else "attention") + code(stage.writes[0]),
             fixed(stage.forward / unit, 2),
             fixed(stage.backward / unit, 2),
             f"{stage.backward / stage.forward:g}",

@@ -23,7 +23,7 @@ N_LAYERS = 12
 
 
 @cache
-def steps(model: str, policy: str) -> tuple[Step, Step]:
+def steps(model: str, policy: str) -> tuple[Step[int], Step[int]]:
     """The step of a shallow copy of the model: by the closed form, and measured."""
     config = replace(PRESETS[model], n_layers=N_LAYERS)
     return estimate(config, seq_len=SEQ_LEN, policy=policy), measure(config, seq_len=SEQ_LEN, policy=policy)
@@ -76,7 +76,7 @@ def terms() -> Markup:
     )
 
 
-def _term(formula: Term | None, measured: Term | None) -> list[object]:
+def _term(formula: Term[int] | None, measured: Term[int] | None) -> list[object]:
     term = formula or measured
     assert term is not None
     return [

@@ -7,12 +7,13 @@ from typing import Any
 from markupsafe import Markup
 
 from actckpt.figures.memory import accountings_over_seq_len, policies_over_seq_len
+from actckpt.notation import LATEX
 from book.components import explorer as explorers
 from book.components.figure import figure
 from book.components.table import table
 from book.quantities.grid import View
-from book.quantities.steps import LONG, MODEL, SIZES, growth, kept
-from book.quantities.text import fixed, model_label, times, tokens
+from book.quantities.steps import LONG, MODEL, SIZES, kept, step
+from book.quantities.text import model_label, times, tokens
 
 VIEW = View(
     name="lengths",
@@ -33,8 +34,8 @@ def explorer() -> Markup:
 
 def formula() -> str:
     """What a block of the paper keeps, as LaTeX."""
-    linear, squared = map(fixed, growth(accounting="paper"))
-    return rf"$$\left( {linear}\,S B H + {squared}\,n S^2 B \right) \text{{ bytes}}$$"
+    form = step(accounting="paper").block.formula()
+    return rf"$$\left( {form.written(LATEX)} \right) \text{{ bytes}}$$"
 
 
 def accountings() -> Markup:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from actckpt.figures.drawing import LABELS
-from actckpt.formulas.llama import Block
 from book.claims.claim import Claim, Finding, Stated, judge, n, near
 from book.claims.quantities import (
     CONFIG,
@@ -16,6 +15,7 @@ from book.claims.quantities import (
     sbh,
     step,
 )
+from book.quantities.steps import block_at
 
 LINEAR, SQUARED = Stated(34, "SBH"), Stated(5, "nS²")
 ATTENTION, FFN, NORM = Stated(11, "SBH"), Stated(19, "SBH"), Stated(4, "SBH")
@@ -78,7 +78,7 @@ def component(name: str, stated: Stated) -> Finding:
 
 def norm_output() -> Finding:
     """What a norm's backward pass reads."""
-    stage = Block(CONFIG, LONG, 1, "flash").regions()["forward"][0]
+    stage = block_at(LONG).stages[0]
     rstd, block = (step().block[name].bytes for name in ("norm_1.rstd", "input"))
     return judge(
         f"It keeps {' and '.join(f'<code>{name}</code>' for name in stage.saves)}. The statistic is "
@@ -109,8 +109,8 @@ def _largest(**how: str) -> tuple[str, float]:
 
 def every_tensor() -> Finding:
     """The tensors that a block writes, and those that it keeps."""
-    block = Block(CONFIG, LONG, 1, "flash")
-    written = {name for stage in block.regions()["forward"] for name in stage.writes}
+    block = block_at(LONG)
+    written = {name for stage in block.stages for name in stage.writes}
     kept = [term.name for term in step().block if term.name in written]
     return judge(
         f"The forward pass of a Llama block writes {n(len(written))} tensors and keeps {n(len(kept))} of them: those "

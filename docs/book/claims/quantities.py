@@ -7,8 +7,6 @@ from functools import cache
 from math import log2
 from typing import Any
 
-import numpy as np
-
 from actckpt import PRESETS, FlopRules, Step, estimate
 from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, tradeoff
@@ -31,7 +29,7 @@ CHECKPOINT = '<a href="https://pytorch.org/docs/stable/checkpoint.html">torch.ut
 
 
 @cache
-def step(seq_len: int = LONG, policy: str = "none", model: str = MODEL, **how: Any) -> Step:
+def step(seq_len: int = LONG, policy: str = "none", model: str = MODEL, **how: Any) -> Step[int]:
     """One step, computed once."""
     return estimate(model, seq_len=seq_len, policy=policy, **how)
 
@@ -83,10 +81,10 @@ def forward_coefficients(half: str, block: str) -> tuple[float, float]:
     """
     config = replace(CONFIG, n_layers=1)
     how: dict[str, Any] = WORKSHOP if block == "gpt" else {"rules": FlopRules(early_stop=False)}
-    lengths = np.array([4096, 8192])
-    flops = [int(f) for f in estimate(config, seq_len=lengths, policy=half, **how).flops.recompute]
+    lengths = [4096, 8192]
+    flops = [estimate(config, seq_len=s, policy=half, **how).flops.recompute for s in lengths]
     h = config.hidden_size
-    once, twice = (f / (s * h) for f, s in zip(flops, lengths.tolist(), strict=True))
+    once, twice = (f / (s * h) for f, s in zip(flops, lengths, strict=True))
     squared = (twice - once) / 4096
     return (once - 4096 * squared) / h, squared
 

@@ -48,7 +48,7 @@ class Control:
 
 def explorer(view: View) -> Markup:
     """The explorer as HTML: complete and readable as it stands, alive once its script has run."""
-    step = view.opening_step(view.opens["seq_len"])
+    step = view.step(view.opens["seq_len"])
     columns = [_parts(view, length) for length in view.lengths]
     totals = [sum(column.values()) for column in columns]
     cards = [ACCELERATORS[name] for name in CAPACITIES]
@@ -91,7 +91,7 @@ def explorer(view: View) -> Markup:
 
 
 def _parts(view: View, seq_len: int) -> dict[str, int]:
-    parts = parts_of(view.opening_step(seq_len))
+    parts = parts_of(view.step(seq_len))
     return {part: parts[part] for part in PARTS}
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from actckpt import POLICIES
-from actckpt.formulas.llama import Block
 from actckpt.ledger import Term
-from book.quantities.steps import CONFIG, LONG, step
+from book.quantities.steps import LONG, block_at, step
 
 CHOICES = ("none", "attention", "ffn", "both", "full", "save_attention", "core_attention", "pointwise")
 OPENS = "full"
@@ -46,13 +44,13 @@ ROWS = (
 
 
 @cache
-def everything() -> dict[str, Term]:
+def everything() -> dict[str, Term[int]]:
     """Every tensor on the map, with its size; its component is the one under which nothing recomputed counts it."""
-    shapes = Block(CONFIG, LONG, 1, "flash").tensors()
-    return {name: Term(name, POLICIES["none"].component(name), *shapes[name]) for row in ROWS for name in row.tensors}
+    tensors = block_at(LONG).tensors
+    return {name: tensors[name] for row in ROWS for name in row.tensors}
 
 
-def kept(policy: str) -> dict[str, Term]:
+def kept(policy: str) -> dict[str, Term[int]]:
     """What a block keeps under a policy."""
     return {term.name: term for term in step(policy).block}
 

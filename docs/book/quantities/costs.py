@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from actckpt.formulas.flops import gpt_forward_flops, step_flops, workshop_overheads
-from actckpt.formulas.llama import Block, Stage
-from book.quantities.steps import CONFIG, LENGTHS, overhead
+from actckpt import FlopRules
+from actckpt.algebra import Point, total
+from actckpt.blocks.gpt import gpt_block
+from actckpt.blocks.weights import Traits
+from actckpt.formulas.flops import step_flops, workshop_overheads
+from book.quantities.steps import LENGTHS, block_at, overhead
 
 # forward FLOPs of attention and of the FFN in the worked example
 EXAMPLE = (100, 300)
@@ -18,10 +21,11 @@ STEP_FACTOR = 1 + BACKWARD_FACTOR
 
 
 def coefficients(half: str) -> tuple[int, int]:
-    """The coefficients of BSH² and of BS²H in the forward FLOPs of a half of the workshop's block."""
-    once, twice = (gpt_forward_flops(s, 1, 1)[half] for s in (1, 2))
-    squared = (twice - 2 * once) // 2
-    return int(once - squared), int(squared)
+    """The coefficients of BSH² and of BS²H in the forward FLOPs of a half of the workshop's block, or of its core."""
+    region = half if half == "core_attention" else f"{half}_half"
+    form = total(stage.forward for stage in gpt_block(Traits(), "eager", FlopRules()).region(region))
+    linear, squared = (Point({"B": 1, "H": 1}).count(form.coefficient("S", power)) for power in (1, 2))
+    return linear, squared
 
 
 def case_halves(ratio: int) -> tuple[int, int]:
@@ -45,26 +49,21 @@ def full(at: int) -> float:
     return sorted(overhead("full", seq_len=length) for length in LENGTHS)[at]
 
 
-def stages(seq_len: int, region: str = "forward") -> list[Stage]:
-    """The ops of a Llama block, or of a region of it, as the package lists them."""
-    return Block(CONFIG, seq_len, 1, "flash").regions()[region]
+def forward_flops(seq_len: int, region: str = "forward") -> int:
+    """Forward FLOPs of a Llama block, or of a region of it."""
+    return sum(stage.forward for stage in block_at(seq_len).region(region))
 
 
 def flash_backward() -> float:
     """How many times its forward pass flash attention's backward pass computes."""
-    stage = next(stage for stage in stages(1024, "core_attention") if stage.kind == "flash")
+    (stage,) = block_at(1024).region("core_attention")
     return stage.backward / stage.forward
 
 
 def skipped_by_early_stop() -> float:
     """The share of a block's forward FLOPs that the down projection takes, at 1K tokens."""
-    down = next(stage for stage in stages(1024) if stage.writes == ("down_proj",))
-    return float(down.forward / forward_flops(1024, "forward"))
-
-
-def forward_flops(seq_len: int, region: str) -> int:
-    """Forward FLOPs of a region of a Llama block."""
-    return int(sum(stage.forward for stage in stages(seq_len, region)))
+    down = next(stage for stage in block_at(1024).stages if stage.writes == ("down_proj",))
+    return down.forward / forward_flops(1024)
 
 
 def length_of_the_example() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from actckpt import ACCOUNTINGS, POLICIES, InputError, Step, estimate
+from actckpt import ACCOUNTINGS, POLICIES, InputError, Step, estimate, sweep
 
 STATES = ("parameters", "gradients", "optimizer")
 COUNTED = ("attention", "ffn", "norm", "checkpoint", "logits", "working")
@@ -55,8 +55,8 @@ class View:
         """The kinds of attention that an accounting has, in the order in which they are offered."""
         return tuple(self.attentions) if accounting == "llama" else ("eager",)
 
-    def opening_step(self, seq_len: Any) -> Step:
-        """The step that the view opens with, at one length or at many."""
+    def step(self, seq_len: int) -> Step[int]:
+        """The step that the view opens with, at a length."""
         opens = self.opens
         return estimate(
             opens["model"],
@@ -68,13 +68,13 @@ class View:
         )
 
 
-def parts_of(step: Step) -> dict[str, Any]:
+def parts_of(step: Step[Any]) -> dict[str, Any]:
     """The peak of a step, part by part: what is saved, and the working set on top of it."""
     saved = {**step.by_component(), "logits": step.head.ledger.bytes}
     return {**states_of(step), **saved, "working": step.working_bytes - sum(saved.values())}
 
 
-def states_of(step: Step) -> dict[str, int]:
+def states_of(step: Step[Any]) -> dict[str, int]:
     """The training states of one rank."""
     return {name: getattr(step.states, f"{name}_bytes") for name in STATES}
 
@@ -89,7 +89,7 @@ def grid(view: View) -> dict[str, Any]:
         name = f"{model}|{accounting}|{policy}"
         for attention in view.kinds(accounting):
             try:
-                step = estimate(
+                step = sweep(
                     model, seq_len=np.array(view.lengths), policy=policy, accounting=accounting, attention=attention
                 )
             except InputError as error:
@@ -121,7 +121,7 @@ def recomputes(policy: str) -> str:
 
 def described(accounting: str) -> str:
     """What an accounting counts, as a sentence."""
-    return sentence(ACCOUNTINGS[accounting])
+    return sentence(ACCOUNTINGS[accounting].description)
 
 
 def no_flash(accounting: str) -> str:
@@ -143,7 +143,7 @@ def sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _rows(step: Step, n_lengths: int) -> Iterator[tuple[Any, ...]]:
+def _rows(step: Step[Any], n_lengths: int) -> Iterator[tuple[Any, ...]]:
     parts = parts_of(step)
     for part in COUNTED:
         yield _divided(np.broadcast_to(parts[part], n_lengths).tolist())

@@ -21,12 +21,12 @@ from actckpt.config import get_config
 CACHE = closure.ROOT / ".cache/measurements"
 
 
-def measure(model: str | ModelConfig, **options: Any) -> Step:
+def measure(model: str | ModelConfig, **options: Any) -> Step[int]:
     """`actckpt.measure`, from the cache where it has been asked the same before."""
     asked = repr((get_config(model), sorted(options.items())))
     kept = _folder() / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.pickle"
     if kept.is_file():
-        step: Step = pickle.loads(kept.read_bytes())
+        step: Step[int] = pickle.loads(kept.read_bytes())
         return step
     from actckpt import measure as measure_now
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-from actckpt import ACCELERATORS, POLICIES, PRESETS, Ledger, Step, Term, estimate
+from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, Ledger, Step, Term, estimate
+from actckpt.algebra import Point
+from actckpt.blocks.block import Block
+from actckpt.blocks.llama import llama_block
 from actckpt.formulas.timeline import timeline
 
 MODEL = "llama-3.1-8b"
@@ -24,19 +27,19 @@ CARD = ACCELERATORS["h100-80gb"]
 
 
 @cache
-def step(policy: str = "none", *, model: str = MODEL, seq_len: int = LONG, **how: Any) -> Step:
+def step(policy: str = "none", *, model: str = MODEL, seq_len: int = LONG, **how: Any) -> Step[int]:
     """One training step."""
     return estimate(model, seq_len=seq_len, policy=policy, **how)
 
 
 def kept(policy: str = "none", **how: Any) -> int:
     """What all blocks keep, in bytes."""
-    return int(step(policy, **how).total_bytes)
+    return step(policy, **how).total_bytes
 
 
 def block(policy: str = "none", **how: Any) -> int:
     """What one block keeps, in bytes."""
-    return int(step(policy, **how).block.bytes)
+    return step(policy, **how).block.bytes
 
 
 def saved(policy: str, **how: Any) -> float:
@@ -60,7 +63,7 @@ def grows(**how: Any) -> float:
     return block(seq_len=seq_len, **how) / block(seq_len=seq_len // 2, **how)
 
 
-def per_sbh(terms: Iterable[Term], *, model: str = MODEL, seq_len: int = LONG) -> float:
+def per_sbh(terms: Iterable[Term[int]], *, model: str = MODEL, seq_len: int = LONG) -> float:
     """The size of some tensors in bytes for each element of a hidden state."""
     return float(Ledger(tuple(terms)).bytes / (seq_len * PRESETS[model].hidden_size))
 
@@ -68,7 +71,7 @@ def per_sbh(terms: Iterable[Term], *, model: str = MODEL, seq_len: int = LONG) -
 def sbh(policy: str = "none", **how: Any) -> float:
     """What a block keeps, in bytes for each element of a hidden state."""
     found = step(policy, **how)
-    return per_sbh(found.block, model=found.model, seq_len=int(found.seq_len))
+    return per_sbh(found.block, model=found.model, seq_len=found.seq_len)
 
 
 @cache
@@ -87,11 +90,12 @@ class Growth(NamedTuple):
 @cache
 def growth(policy: str = "none", component: str = "", *, model: str = MODEL, **how: Any) -> Growth:
     """How what a block keeps, or one component of it, grows with the length."""
-    config = PRESETS[model]
-    once, twice = (
-        int(each.component_bytes(component) if component else each.bytes)
-        for each in (step(policy, model=model, seq_len=s, **how).block for s in (1024, 2048))
-    )
-    # twice the length doubles the linear part, and makes the squared one four times as large
-    linear, squared = (4 * once - twice) / 2, (twice - 2 * once) / 2
-    return Growth(linear / (1024 * config.hidden_size), squared / (1024**2 * config.n_heads))
+    config, block = PRESETS[model], step(policy, model=model, **how).block
+    form = block.where(lambda term: component in ("", term.component)).formula()
+    linear, squared = (Point(config.axes(1, 1)).count(form.coefficient("S", power)) for power in (1, 2))
+    return Growth(linear / config.hidden_size, squared / config.n_heads)
+
+
+def block_at(seq_len: int) -> Block[int]:
+    """A block of the model of the examples, as the package describes it, with flash attention."""
+    return llama_block(CONFIG.traits, "flash", FlopRules()).map(Point(CONFIG.axes(seq_len, 1)).count)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import replace
-from functools import cache
 
-from actckpt import Ledger, ModelConfig, Term, estimate
+from actckpt import Ledger, Term
+from actckpt.algebra import B, Form, H, S, n, total
 from actckpt.ledger import ITEM_BYTES
 from book.quantities import steps
 from book.quantities.steps import CONFIG, MODEL
+from book.quantities.text import NBSP
 
 SEQ_LEN = 4096
 LLAMA_STEP = steps.step(seq_len=SEQ_LEN)
 PAPER_STEP = steps.step(seq_len=SEQ_LEN, accounting="paper")
 PAPER_BLOCK = PAPER_STEP.block
-# a prime, so that no product of a model's sizes is taken for another
-PROBE = 4099
 
 # each tensor of the paper's block: what it is, and what the backward pass needs it for
 PAPER = {
@@ -69,12 +68,12 @@ REPLACED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
-def named(ledger: Ledger, names: Iterable[str]) -> Ledger:
+def named(ledger: Ledger[int], names: Iterable[str]) -> Ledger[int]:
     """The tensors of those names."""
     return Ledger(tuple(ledger[name] for name in names))
 
 
-def per_sbh(terms: Iterable[Term], model: str = MODEL) -> float:
+def per_sbh(terms: Iterable[Term[int]], model: str = MODEL) -> float:
     """The size of some tensors in bytes for each element of a hidden state."""
     return steps.per_sbh(terms, model=model, seq_len=SEQ_LEN)
 
@@ -84,7 +83,7 @@ def llama_sbh(*names: str) -> float:
     return per_sbh(named(LLAMA_STEP.block, names))
 
 
-def per_sbv(terms: Iterable[Term]) -> float:
+def per_sbv(terms: Iterable[Term[int]]) -> float:
     """The size of some tensors in bytes for each logit."""
     return float(Ledger(tuple(terms)).bytes / (SEQ_LEN * CONFIG.vocab_size))
 
@@ -95,44 +94,14 @@ def squared_share() -> float:
     return float(matrices.bytes / PAPER_BLOCK.bytes)
 
 
-@cache
-def _probe() -> dict[str, Term]:
-    step = steps.step(seq_len=PROBE, accounting="paper")
-    return {term.name: term for term in (*step.block, *step.head.ledger)}
+def symbolic(terms: Iterable[Term[int]], *, elements: bool = False) -> str:
+    """The size of tensors of the paper's block as a formula, in bytes or in elements: "34 SBH + 5 nS²B"."""
+    form = total(term.formula() / (ITEM_BYTES[term.dtype] if elements else 1) for term in terms)
+    products = re.findall(r"(\d*)([^\d\s+][^\s+]*)", str(form).replace("·", ""))
+    return " + ".join(f"{number or 1}{NBSP}{unit}" for number, unit in products)
 
 
-def coefficients(names: Iterable[str], *, elements: bool = False) -> dict[str, int]:
-    """How many bytes, or elements, tensors of the paper's block have for each SBH, nS²B and SBV."""
-    units = {
-        "nS²B": CONFIG.n_heads * PROBE**2,
-        "SBH": PROBE * CONFIG.hidden_size,
-        "SBV": PROBE * CONFIG.vocab_size,
-    }
-    sums = {"SBH": 0, "nS²B": 0, "SBV": 0}
-    for name in names:
-        term = _probe()[name]
-        count = term.bytes // (ITEM_BYTES[term.dtype] if elements else 1)
-        unit = next(unit for unit, size in units.items() if count % size == 0)
-        sums[unit] += count // units[unit]
-    return sums
-
-
-def symbolic(terms: Iterable[Term], *, elements: bool = False) -> str:
-    """The size of tensors of the paper's block as a formula, in bytes or in elements."""
-    sums = coefficients((term.name for term in terms), elements=elements)
-    return " + ".join(f"{count}\u00a0{unit}" for unit, count in sums.items() if count)
-
-
-def llama_coefficients() -> tuple[int, int, int]:
-    """The constant, the coefficient of n_kv/n and that of F/H in a Llama block, from how it changes with each."""
-    config = CONFIG
-    here = _bfloat16(config)
-    heads = (_bfloat16(replace(config, n_kv_heads=config.n_heads)) - here) / (1 - config.n_kv_heads / config.n_heads)
-    width = _bfloat16(replace(config, ffn_size=config.ffn_size + config.hidden_size)) - here
-    rest = here - heads * config.n_kv_heads / config.n_heads - width * config.ffn_size / config.hidden_size
-    return round(rest), round(heads), round(width)
-
-
-def _bfloat16(config: ModelConfig) -> float:
-    block = estimate(config, seq_len=SEQ_LEN).block.where(lambda term: term.dtype == "bfloat16")
-    return float(block.bytes / (SEQ_LEN * config.hidden_size))
+def llama_form() -> Form:
+    """What a Llama block keeps without its statistics in float32, in bytes for each element of a hidden state."""
+    block = LLAMA_STEP.block.where(lambda term: term.dtype == "bfloat16")
+    return block.formula().where(D=H / n) / (S * B * H)

@@ -1,12 +1,12 @@
 import numpy as np
 
-from actckpt import estimate
+from actckpt import sweep
 
 lengths = np.arange(1024, 131_073, 1024)
 
 
 def recomputed(policy: str) -> np.ndarray:
-    return estimate("llama-3.1-8b", seq_len=lengths, policy=policy).flops.recompute
+    return sweep("llama-3.1-8b", seq_len=lengths, policy=policy).flops.recompute
 
 
 full, kept = recomputed("full"), recomputed("save_attention")

@@ -1,12 +1,12 @@
 import numpy as np
 
-from actckpt import estimate
+from actckpt import sweep
 
 lengths = np.arange(1, 4096)
 
 
 def block_bytes(attention: str) -> np.ndarray:
-    step = estimate("llama-3.1-8b", seq_len=lengths, attention=attention)
+    step = sweep("llama-3.1-8b", seq_len=lengths, attention=attention)
     return step.block.bytes
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from actckpt import POLICIES
-from actckpt.formulas.llama import Block
 from book.components.pictures import svg
 from book.components.pictures.scene import AGAIN, STACK
 from book.quantities import text
 from book.quantities.block_map import CHOICES, OPENS, ROWS, Row, everything, kept, policies_where
-from book.quantities.steps import CONFIG, LONG, step
+from book.quantities.steps import CONFIG, LONG, block_at, step
 
 SHORT = {"gate_proj": "gate", "up_proj": "up"}
 
@@ -59,8 +58,8 @@ def _bar(layout: Layout) -> Iterator[str]:
         x, parts = 1.0, []
         for component in STACK:
             width = (layout.width - 2) * step(policy).block.component_bytes(component) / whole
-            attributes = {"x": x, "y": 4, "width": width, "height": BAR}
-            parts.append(svg.element("rect", cls=f"ac-box ac-{component}", **attributes) if width else "")
+            part = svg.element("rect", cls=f"ac-box ac-{component}", x=x, y=4, width=width, height=BAR)
+            parts.append(part if width else "")
             x += width
         yield _shown("".join(parts), [policy])
 
@@ -154,11 +153,11 @@ def _state(tensors: Sequence[str], policy: str) -> str:
 
 
 def _brackets(layout: Layout) -> Iterator[str]:
-    regions = Block(CONFIG, LONG, 1, "flash").regions()
+    whole = block_at(LONG)
     spans: dict[tuple[int, int], list[str]] = {}
     for policy in CHOICES:
         for region in POLICIES[policy].regions:
-            written = {name for stage in regions[region.name] for name in stage.writes}
+            written = {name for stage in whole.region(region.name) for name in stage.writes}
             again = written - set(kept(policy))
             rows = [index for index, row in enumerate(ROWS) if again & set(row.tensors) & set(kept("none"))]
             spans.setdefault((min(rows), max(rows)), []).append(policy)

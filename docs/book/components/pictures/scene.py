@@ -190,7 +190,7 @@ def _inside(scene: Scene, each: Pass, index: int, x: float, width: float) -> lis
     return drawn
 
 
-def _bands(ledger: Ledger, x: float, width: float) -> str:
+def _bands(ledger: Ledger[int], x: float, width: float) -> str:
     # a box filled with what a layer holds, its height shared as the bytes are
     top, bands = float(BOX_TOP + BOX_HEIGHT), []
     for component, n_bytes in _stack(ledger):
@@ -204,7 +204,7 @@ def _area(component: str, x: float, y: float, width: float, height: float) -> st
     return svg.element("rect", cls=f"ac-area ac-{component}", x=x, y=y, width=width, height=height)
 
 
-def _stack(ledger: Ledger) -> list[tuple[str, int]]:
+def _stack(ledger: Ledger[int]) -> list[tuple[str, int]]:
     sizes = [(component, int(ledger.component_bytes(component))) for component in STACK]
     return [(component, n_bytes) for component, n_bytes in sizes if n_bytes]
 
