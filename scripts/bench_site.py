@@ -20,7 +20,6 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 SLOW_4G = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 750e3 / 8}
 SLOWER_CPU = 4
-PHONE = {"width": 412, "height": 823}
+PHONE = (412, 823)
 PAINTED_S, SLIDER_MS, SHIFT = 1.0, 33.0, 0.02
 
 # notes when the chart is on the screen, and how far things shift
@@ -117,20 +116,21 @@ def compressed(file: Path) -> bytes:
 
 def plotly_page(site: Path, target: Path) -> None:
     """A page with full Plotly, and the numbers of the home page's explorer in a stacked bar with a slider."""
+    import plotly
+
     from actckpt import estimate
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
     from book.chapters import index as home
-    from book.components import explorer
-    from book.quantities import text
+    from book.quantities import grid, text
 
     view = home.VIEW
     steps = [estimate(view.opens["model"], seq_len=length, data_parallel=8) for length in view.lengths]
-    rows = [[count / 2**30 for count in explorer.parts_of(step).values()] for step in steps]
+    rows = [[count / 2**30 for count in grid.parts_of(step).values()] for step in steps]
     traces = [
-        {"type": "bar", "orientation": "h", "name": text.LABELS[part], "x": [0], "y": [""]} for part in explorer.PARTS
+        {"type": "bar", "orientation": "h", "name": text.LABELS[part], "x": [0], "y": [""]} for part in grid.PARTS
     ]
-    bundle = Path(find_spec("plotly").submodule_search_locations[0]) / "package_data/plotly.min.js"
+    bundle = Path(plotly.__file__).parent / "package_data/plotly.min.js"
     (target / "plotly.min.js").write_bytes(bundle.read_bytes())
     opens = view.lengths.index(view.opens["seq_len"])
     (target / "index.html").write_text(
@@ -152,7 +152,9 @@ document.querySelector("input").addEventListener("input", (event) => {{
 
 def slow_page(browser: Browser) -> Page:
     """A page on the slow phone, with nothing in its cache."""
-    page = browser.new_context(viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True).new_page()
+    page = browser.new_context(
+        viewport={"width": PHONE[0], "height": PHONE[1]}, device_scale_factor=2, is_mobile=True, has_touch=True
+    ).new_page()
     client = page.context.new_cdp_session(page)
     client.send("Network.enable")
     client.send("Network.emulateNetworkConditions", SLOW_4G)

@@ -32,7 +32,7 @@ def lines(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
 
     for row in rows:
         code = row.code
-        start = (row.triton, row.architecture, row.kernel, row.head_dim, row.dtype, row.path)
+        start: tuple[object, ...] = (row.triton, row.architecture, row.kernel, row.head_dim, row.dtype, row.path)
         start += (code.registers, code.stack, f"{code.spill_loads}/{code.spill_stores}")
         end = " ".join(sorted(gate.faults(row))) if row.architecture == 90 else ""
         if not code.loops:
@@ -41,7 +41,12 @@ def lines(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
             copies, loads = (
                 " ".join(f"{n}x{width}" for width, n in kind.items()) for kind in (loop.copies, loop.loads)
             )
-            counts = (number, f"{loop.shortest}/{loop.instructions}", f"{loop.products} {code.product}", loop.waits)
+            counts: tuple[object, ...] = (
+                number,
+                f"{loop.shortest}/{loop.instructions}",
+                f"{loop.products} {code.product}",
+                loop.waits,
+            )
             counts += (loop.exp2, loop.tensor_loads, copies, loads, f"{loop.shared_loads}/{loop.shared_stores}")
             counts += (loop.barriers, f"{loop.spill_loads}/{loop.spill_stores}")
             yield tuple(map(str, (*start, *counts, end)))

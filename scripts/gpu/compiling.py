@@ -11,12 +11,14 @@ from gpu.exact import random_inputs
 from gpu.launches import Capability, noted, without_gpu
 
 # any whose strides are multiples of 16 are specialised alike
-SIZES = {"batch": 2, "heads": (4, 2), "lengths": (256, 256)}
+BATCH, HEADS, LENGTH = 2, (4, 2), 256
 
 
 def compile_attention(head_dim: int, dtype: str, masks: tuple[bool, ...], capability: Capability) -> None:
     """The package's kernels, for causal masks and others as `masks` says."""
-    q, k, v, do = random_inputs("meta", **SIZES, head_dim=head_dim, dtype=getattr(torch, dtype))
+    q, k, v, do = random_inputs(
+        "meta", batch=BATCH, heads=HEADS, lengths=(LENGTH, LENGTH), head_dim=head_dim, dtype=getattr(torch, dtype)
+    )
     lse = torch.empty(q.shape[:3], device="meta")
     for causal in masks:
         options = Options.of(causal, head_dim**-0.5)
@@ -30,13 +32,12 @@ def compile_attention(head_dim: int, dtype: str, masks: tuple[bool, ...], capabi
 
 def compile_plain(direction: str, head_dim: int, capability: Capability) -> None:
     """The plain kernels under a causal mask, with all the tiles that are tried."""
-    batch, (heads, _), (length, _) = SIZES.values()
-    x = torch.empty(batch, heads, length, head_dim, device="meta", dtype=torch.bfloat16)
-    row = torch.empty(batch, heads, length, device="meta")
+    x = torch.empty(BATCH, HEADS[0], LENGTH, head_dim, device="meta", dtype=torch.bfloat16)
+    row = torch.empty(BATCH, HEADS[0], LENGTH, device="meta")
     arguments = {
-        plain_flash.forward_kernel: (x, x, x, x, row, length, 1.0),
-        plain_flash.dk_dv_kernel: (x, x, x, x, row, row, x, x, length, 1.0, 1.0),
-        plain_flash.dq_kernel: (x, x, x, x, row, row, x, length, 1.0, 1.0),
+        plain_flash.forward_kernel: (x, x, x, x, row, LENGTH, 1.0),
+        plain_flash.dk_dv_kernel: (x, x, x, x, row, row, x, x, LENGTH, 1.0, 1.0),
+        plain_flash.dq_kernel: (x, x, x, x, row, row, x, LENGTH, 1.0, 1.0),
     }
     kernels = list(arguments) if direction == "backward" else [plain_flash.forward_kernel]
     with without_gpu(capability):

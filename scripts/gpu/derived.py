@@ -26,15 +26,15 @@ def attention_rate(direction: str, timing: dict[str, Any]) -> float:
     return flops[direction] / timing["median_s"]
 
 
-def predicted(policy: str, length: int) -> Step:
+def predicted(policy: str, length: int) -> Step[int]:
     """The training step of a policy, by the closed form."""
     return estimate(block_model(), seq_len=length, policy=policy)
 
 
-def step_rate(step: Step, median_s: float) -> float:
+def step_rate(step: Step[int], median_s: float) -> float:
     """FLOP/s of a training step, what is recomputed counted in."""
     flops = step.flops.forward + step.flops.backward + step.flops.recompute + step.head.flops
-    return int(flops) / median_s
+    return flops / median_s
 
 
 @cache

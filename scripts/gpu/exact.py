@@ -35,7 +35,8 @@ def definition(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 def results(attention: Attention, inputs: Sequence[Tensor], do: Tensor, causal: bool) -> list[Tensor]:
     """The output, dq, dk and dv."""
     leaves = [x.detach().requires_grad_() for x in inputs]
-    output = attention(*leaves, causal)
+    q, k, v = leaves
+    output = attention(q, k, v, causal)
     return [output.detach(), *torch.autograd.grad(output, leaves, do)]
 
 
@@ -58,7 +59,7 @@ def error(actual: Sequence[Tensor | None], inputs: Sequence[Tensor], do: Tensor,
     k, v = (x.repeat_interleave(q.shape[1] // n_kv, dim=1) for x in (k, v))
     p = _probabilities(q, k, causal)
     exact = _products(p, q, k, v, do, -1, n_kv)
-    summed = _products(p, *(x.abs() for x in (q, k, v, do)), 1, n_kv)
+    summed = _products(p, q.abs(), k.abs(), v.abs(), do.abs(), 1, n_kv)
     worst = 0.0
     for x, plain, right, terms in zip(actual, near, exact, summed, strict=True):
         if x is not None:

@@ -48,8 +48,8 @@ def noted() -> Iterator[dict[str, Call]]:
 
             return note
 
-    names = [name for name in vars(kernels) if name.endswith("_kernel")]
-    with patch.multiple(kernels, **{name: Note(name) for name in names}):
+    notes: dict[str, Any] = {name: Note(name) for name in vars(kernels) if name.endswith("_kernel")}
+    with patch.multiple(kernels, **notes):
         yield calls
 
 

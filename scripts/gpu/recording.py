@@ -54,7 +54,9 @@ class Entry:
 
 @cache
 def _sources(module: str) -> list[Path]:
-    file = Path(str(find_spec(module).origin))
+    found = find_spec(module)
+    assert found and found.origin, module
+    file = Path(found.origin)
     return [file, *closure.sources(file)]
 
 

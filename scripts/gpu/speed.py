@@ -37,7 +37,8 @@ def forward(
     Raises:
         ValueError: The output is wrong, so that its time says nothing.
     """
-    run, timings = implementation(attention), []
+    run = implementation(attention)
+    timings: list[dict[str, Any]] = []
     with torch.no_grad():
         for sizes, inputs in _inputs(takes_groups, head_dim, shapes, device):
             q, k, v, do = (x.detach() for x in inputs)
@@ -51,7 +52,8 @@ def backward(
     attention: str, takes_groups: bool, head_dim: int, shapes: Sequence[Shape], device: str, repeats: int
 ) -> dict[str, Any]:
     """Times of the backward pass alone; arguments and errors are those of `forward`."""
-    run, timings = implementation(attention), []
+    run = implementation(attention)
+    timings: list[dict[str, Any]] = []
     for sizes, (q, k, v, do) in _inputs(takes_groups, head_dim, shapes, device):
         if not timings:
             _check(results(run, (q, k, v), do, True), (q, k, v), do)

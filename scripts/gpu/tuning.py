@@ -74,7 +74,7 @@ class Problem:
         A tile that would not fit into shared memory, or whose accumulators would not fit into registers, is none.
         """
         # rows of the tile that a program owns, of those that it walks along, and how many of these are in flight
-        choices = ((64, 128, 256), (32, 64, 128), (2, 3, 4))
+        choices: tuple[tuple[int, ...], ...] = ((64, 128, 256), (32, 64, 128), (2, 3, 4))
         if self.itemsize == 4:
             choices = ((32, 64), (16, 32, 64), (1, 2))
         present = self.present(capability)
@@ -161,14 +161,15 @@ def _called(
     """The launches of a candidate, its own last, and where its output, dq, dk and dv will be."""
     config = Launches(*[Launch(*numbers)] * 3)
     options = Options.of(True, problem.head_dim**-0.5)
+    q, k, v = inputs
     with ExitStack() as patches:
         calls = patches.enter_context(noted())
         patches.enter_context(patch.object(launch, "_launches", lambda *_: config))
         if problem.path == "pointer":
             patches.enter_context(patch.object(launch, "_describable", lambda *_: False))
         if problem.kernel == "forward":
-            outputs = launch.forward(*inputs, options)[0], None, None, None
+            outputs = launch.forward(q, k, v, options)[0], None, None, None
         else:
-            outputs = None, *launch.backward(do, *inputs, o, lse, None, options)
+            outputs = None, *launch.backward(do, q, k, v, o, lse, None, options)
     wanted = ("preprocess_kernel", f"{problem.kernel}_kernel")
     return [calls[name] for name in wanted if name in calls], outputs

@@ -88,6 +88,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the process, and all that it started."""
+        assert self._process.pid, "it has begun"
         self._process.kill()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

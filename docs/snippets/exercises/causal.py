@@ -1,14 +1,16 @@
+from typing import Any
+
 from actckpt import PRESETS, FlopRules, estimate
 
 MODEL, SEQ_LEN = PRESETS["llama-3.1-8b"], 65_536
-ways = {
+ways: dict[str, dict[str, Any]] = {
     "eager": {"attention": "eager"},
     "flash, all pairs": {"rules": FlopRules(causal=False)},
     "flash, causal": {},
 }
 
 
-def step_flops(seq_len: int, how: dict) -> int:
+def step_flops(seq_len: int, how: dict[str, Any]) -> int:
     flops = estimate(MODEL, seq_len=seq_len, **how).flops
     return flops.forward + flops.backward
 
