@@ -330,7 +330,7 @@ import sys, torch
 sys.path[:0] = [".", "scripts"]
 from actckpt.ops.attention import launch
 from actckpt.ops.attention.options import Options
-from gpu.compiling import SIZES, compile_attention, compile_plain
+from gpu.compiling import compile_attention, compile_plain
 from gpu.exact import random_inputs
 from gpu.launches import Call, noted, without_gpu
 from gpu import plain_flash

@@ -55,7 +55,8 @@ class Entry:
 @cache
 def _sources(module: str) -> list[Path]:
     found = find_spec(module)
-    assert found and found.origin, module
+    if not found or not found.origin:
+        raise ModuleNotFoundError(f"no source of {module}")
     file = Path(found.origin)
     return [file, *closure.sources(file)]
 
