@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import closure
 import plotly.graph_objects as go
 from mkdocs.exceptions import PluginError
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from book.components import figure
 
@@ -28,23 +29,23 @@ def prepare(lab: Path, options: Any) -> None:
     Its cache knows the notebook and its options alone. The theme, which our template has no other use for, carries what
     else the page depends on; the template writes it down, so that an entry says what it answers.
     """
-    key = f"{lab.stem} {closure.key(lab, runners=(path for path in JUPYTER.rglob('*.*') if path.suffix != '.pyc'))}"
+    runners = (file for file in JUPYTER.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    key = f"{lab.stem} {closure.key(lab, runners=runners)}"
     folder = CACHE / lab.stem
     options.update(theme=key, cache_dir=str(folder))
-    for entry in folder.glob("*"):
-        if not _answers(entry, key):
-            entry.unlink(missing_ok=True)
+    if not all(_answers(entry, key) for entry in folder.glob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def source(page: Any) -> str:
     """The Markdown of a lab's page, which mkdocs-jupyter has leave as the page's content.
 
     Raises:
-        PluginError: A cell failed, or something could not be written.
+        PluginError: A cell failed, its kernel died, or what it gave could not be kept.
     """
     try:
         page.render(None, None)
-    except CellExecutionError as error:
+    except (CellExecutionError, DeadKernelError, OSError) as error:
         raise PluginError(f"docs/{page.file.src_uri} failed:\n{error}") from error
     # MkDocs renders the page itself, from the Markdown
     del page.render
@@ -55,7 +56,7 @@ def source(page: Any) -> str:
 def _answers(entry: Path, key: str) -> bool:
     try:
         stored = json.loads(entry.read_text(encoding="utf-8"))
-        return bool(stored["content"].partition("\n")[0] == key and stored["toc_tokens"])
+        return stored["content"].partition("\n")[0] == key and isinstance(stored["toc_tokens"], list)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         # cut off, or something else altogether
         return False
