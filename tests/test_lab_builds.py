@@ -223,6 +223,10 @@ print("</script> &amp; <b> ``` \\\\n")
 print("to the builder", file=sys.stderr)
 
 # %%
+print("one", flush=True)
+print("two", flush=True)
+
+# %%
 Markdown("- `a < b`\\n- **c** & d")
 
 # %%
@@ -246,6 +250,7 @@ def test_whatever_a_cell_gives_is_shown_as_it_is(checkout: Path) -> None:
     article = shown[shown.index("<article") : shown.index("</article>")]
     assert "<p>Less <code>&amp;lt;b&amp;gt;</code> than <strong>more</strong> and &amp;.</p>" in article
     assert '<pre class="ac-printed"><output>&lt;/script&gt; &amp;amp; &lt;b&gt; ``` \\n</output></pre>' in article
+    assert '<pre class="ac-printed"><output>one\ntwo</output></pre>' in article, "whatever the messages it came in"
     assert "to the builder" not in re.sub(r"<code>.*?</code>", "", article, flags=re.DOTALL)
     assert re.search(
         r'<output class="ac-shown"><ul>\s*<li><code>a &lt; b</code></li>\s*<li><strong>c</strong> &amp; d</li>', article
