@@ -43,7 +43,8 @@ print(len(POLICIES))
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose site is a home page and one lab, which leaves a line in `runs` whenever it is executed."""
-    root = tmp_path / "checkout"
+    # a socket's path could not be as long
+    root = tmp_path / (20 * "deep ") / "checkout"
     for folder in ("actckpt", "docs/book", "overrides", "scripts"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "docs/assets", root / "docs/assets", ignore=shutil.ignore_patterns("vendor"))
@@ -189,6 +190,17 @@ def test_an_interrupt_ends_the_build_and_its_kernel_at_once(checkout: Path, cell
     assert said.strip() == "Aborted!"
     wait_for(lambda: not any(kernel.is_running() for kernel in kernels), seconds=5)
     assert entries(checkout) == []
+
+
+def test_an_interrupt_while_the_kernel_starts_leaves_nothing_outside(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    building = start(checkout, "-q", start_new_session=True, env={"HOME": str(tmp_path / "home")})
+    wait_for(lambda: bool(psutil.Process(building.pid).children()))
+    kernels = psutil.Process(building.pid).children()
+    os.killpg(building.pid, signal.SIGINT)
+    building.communicate(timeout=60)
+    wait_for(lambda: not any(kernel.is_running() for kernel in kernels), seconds=10)
+    assert list((tmp_path / "home").iterdir()) == []
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

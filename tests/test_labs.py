@@ -63,6 +63,7 @@ def outputs(request: pytest.FixtureRequest) -> tuple[str, list[Any]]:
     kernel = importlib.import_module("book.jupyter.kernel").Kernel()
     notebook = jupytext.read(request.param)
     nbclient.NotebookClient(notebook, km=kernel).execute(cleanup_kc=True)
+    assert not Path(kernel.folder.name).exists()
     return request.param.stem, [output for cell in notebook.cells for output in cell.get("outputs", ())]
 
 
