@@ -44,7 +44,6 @@ class Kernel(AsyncKernelManager):
             "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep),
             # nothing is read from or written to the user's own settings
             "IPYTHONDIR": self.folder.name,
-            "JUPYTER_RUNTIME_DIR": self.folder.name,
             # a figure leaves its data, which the page draws
             "PLOTLY_RENDERER": "plotly_mimetype",
         }
