@@ -62,6 +62,15 @@ def on_page_read_source(page: Any, **_: Any) -> str | None:
     return None
 
 
+# before the macros
+@event_priority(50)
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Leave a lab as it is: its numbers are its own, and its braces are Python's."""
+    if LAB.fullmatch(page.file.src_uri):
+        page.meta["render_macros"] = False
+    return markdown
+
+
 def on_page_content(content: str, page: Any, **_: Any) -> str:
     """Typeset the formulas as MathML, and make links that start at the site's root relative to the page."""
     content = FORMULA.sub(_mathml, content)

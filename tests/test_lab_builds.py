@@ -212,7 +212,7 @@ ODD = """
 # %% [markdown]
 # # Odd
 #
-# Less `&lt;b&gt;` than **more** and &amp;.
+# Less `&lt;b&gt;` than **more** and `{{ cells }}`.
 
 # %%
 import sys
@@ -249,7 +249,9 @@ def test_whatever_a_cell_gives_is_shown_as_it_is(checkout: Path) -> None:
     assert status == 0, said
     shown = page(checkout)
     article = shown[shown.index("<article") : shown.index("</article>")]
-    assert "<p>Less <code>&amp;lt;b&amp;gt;</code> than <strong>more</strong> and &amp;.</p>" in article
+    assert (
+        "<p>Less <code>&amp;lt;b&amp;gt;</code> than <strong>more</strong> and <code>{{ cells }}</code>.</p>" in article
+    )
     assert '<pre class="ac-printed"><output>&lt;/script&gt; &amp;amp; &lt;b&gt; ``` \\n</output></pre>' in article
     assert '<pre class="ac-printed"><output>one\ntwo</output></pre>' in article, "whatever the messages it came in"
     assert "to the builder" not in re.sub(r"<code>.*?</code>", "", article, flags=re.DOTALL)
