@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,15 +18,26 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "actckpt"
 # what imports are followed into, and the folder that each lies in
 FOLLOWED = {PACKAGE: ".", "gpu": "scripts"}
-RUNS_ON = ("torch", "triton", "numpy", "plotly", "ipykernel", "ipython", "jupytext", "nbclient")
+RUNS_ON = (
+    "torch",
+    "triton",
+    "numpy",
+    "plotly",
+    "ipykernel",
+    "ipython",
+    "jupytext",
+    "mkdocs-jupyter",
+    "nbclient",
+    "nbconvert",
+)
 
 
-def key(code: Path, root: Path = ROOT, runner: Path | None = None) -> str:
-    """What the outcome of a file of code, and of the one that runs it, depends on, as a short hash."""
+def key(code: Path, root: Path = ROOT, runners: Iterable[Path] = ()) -> str:
+    """What the outcome of a file of code, and of those that run it, depends on, as a short hash."""
     digest = hashlib.sha256(repr((platform.python_version(), platform.machine())).encode())
     for package in RUNS_ON:
         digest.update(f"{package} {_version(package)}\n".encode())
-    for source in (code, *sources(code, root), *([runner] if runner else [])):
+    for source in (code, *sources(code, root), *sorted(runners)):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 

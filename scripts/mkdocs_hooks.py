@@ -4,58 +4,71 @@ from __future__ import annotations
 
 import html
 import importlib
+import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
-from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
-from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:]?)', re.DOTALL)
 # of the theme's script: where a page is no file, it loads the search index, which is large, along with the page
 INDEX_AT_ONCE, INDEX_ON_SEARCH = '(location.protocol!=="file:"),', "(!1),"
-RUNNING: dict[str, Any] = {}
+LAB = re.compile(r"labs/[^/]+\.py")
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
 
 def on_startup(**_: Any) -> None:
     """Import from the checkout that is built, rather than from another one that may be installed."""
     sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "scripts")]
+    # the template and the settings by which labs are executed, and none of the user's own
+    os.environ.update(dict.fromkeys(("JUPYTER_PATH", "JUPYTER_CONFIG_DIR"), str(ROOT / "docs/book/jupyter")))
 
 
 @event_priority(100)
 def on_config(config: Any, **_: Any) -> Any:
     """Forget the package before anything imports it, so that `mkdocs serve` shows a formula as it is after an edit."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "labs", "book")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "book")]:
         del sys.modules[name]
     return config
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:
-    """Add a page for each lab, start to execute those that changed, and join the style sheets."""
-    RUNNING.update(importlib.import_module("labs").start())
-    for name in RUNNING:
-        files.append(File.generated(config, f"labs/{name}.md", content=""))
+    """Join the style sheets."""
     files.append(_one_sheet(config))
     return files
 
 
+# before mkdocs-jupyter reads its options
+@event_priority(50)
+def on_pre_page(page: Any, config: Any, **_: Any) -> Any:
+    """Say what a lab depends on, so that it is executed again when that changed."""
+    if LAB.fullmatch(page.file.src_uri):
+        lab = importlib.import_module("book.components.lab")
+        lab.prepare(Path(page.file.abs_src_path), config.plugins["mkdocs-jupyter"].config)
+    return page
+
+
 def on_page_read_source(page: Any, **_: Any) -> str | None:
     """The executed lab, for its page."""
-    folder, _, name = page.file.src_uri.removesuffix(".md").rpartition("/")
-    if folder != "labs" or name not in RUNNING:
-        return None
-    try:
-        return str(importlib.import_module("book.components.lab").page(RUNNING.pop(name).result()))
-    except CellExecutionError as error:
-        raise PluginError(f"docs/labs/{name}.py failed:\n{error}") from error
+    if LAB.fullmatch(page.file.src_uri):
+        return str(importlib.import_module("book.components.lab").source(page))
+    return None
+
+
+# before the macros
+@event_priority(50)
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Leave a lab as it is: its numbers are its own, and its braces are Python's."""
+    if LAB.fullmatch(page.file.src_uri):
+        page.meta["render_macros"] = False
+    return markdown
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:

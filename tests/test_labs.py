@@ -2,11 +2,11 @@
 
 import html
 import importlib
+import json
 import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import pytest
 
 pytest_plugins = ["built_site"]
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-labs = pytest.importorskip("labs")
 closure = pytest.importorskip("closure")
+jupytext = pytest.importorskip("jupytext")
+nbclient = pytest.importorskip("nbclient")
 
-LABS = sorted(labs.LABS.glob("*.py"))
-TINY = labs.LABS / "tiny-llama.py"
+ROOT = Path(__file__).resolve().parent.parent
+LABS = sorted((ROOT / "docs/labs").glob("*.py"))
+ISLAND = re.compile(r'<script type="application/json">(.*?)</script>')
+PLOTLY = "application/vnd.plotly.v1+json"
 
 # what a process has loaded of the package beside that which `import actckpt` alone loads
 PROBE = """
@@ -41,11 +42,6 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def executed(lab: Path) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        return labs.begin(lab, pool).result()
-
-
 def change(file: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8") + "\n# a change\n", encoding="utf-8")
 
@@ -61,21 +57,33 @@ def test_a_lab_runs_as_a_script_and_reaches_what_it_loads(lab: Path) -> None:
     assert loaded <= set(closure.sources(lab))
 
 
-@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.stem)
-def test_the_page_shows_what_the_lab_gave(site: Path, lab: Path) -> None:
-    page = (site / "labs" / lab.stem / "index.html").read_text(encoding="utf-8")
-    cells = executed(lab).cells
-    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
-    printed = [output.text for output in outputs if output.output_type == "stream" and output.name == "stdout"]
-    assert printed
-    for words in printed:
-        assert html.escape(words.rstrip()) in page
-    drawn = [output for output in outputs if "application/vnd.plotly.v1+json" in output.get("data", {})]
-    assert page.count('<figure class="ac-figure"') == len(drawn) > 0
+@pytest.fixture(scope="module", params=LABS, ids=lambda lab: lab.stem)
+def outputs(request: pytest.FixtureRequest) -> tuple[str, list[Any]]:
+    """A lab's name, and what its cells gave when they were executed for this test."""
+    kernel = importlib.import_module("book.jupyter.kernel").Kernel()
+    notebook = jupytext.read(request.param)
+    nbclient.NotebookClient(notebook, km=kernel).execute(cleanup_kc=True)
+    assert not Path(kernel.folder.name).exists()
+    return request.param.stem, [output for cell in notebook.cells for output in cell.get("outputs", ())]
+
+
+def test_the_page_shows_what_the_lab_gave(site: Path, outputs: tuple[str, list[Any]]) -> None:
+    name, given = outputs
+    page = (site / "labs" / name / "index.html").read_text(encoding="utf-8")
+    printed = "".join(output.text for output in given if output.output_type == "stream" and output.name == "stdout")
+    shown = re.findall(r'<pre class="ac-printed"><output>(.*?)</output></pre>', page, re.DOTALL)
+    assert shown
+    assert html.unescape("\n".join(shown)) == printed.rstrip()
+    drawn = [output.data[PLOTLY] for output in given if PLOTLY in output.get("data", {})]
+    islands = [json.loads(island) for island in ISLAND.findall(page)]
+    assert [island["data"] for island in islands] == [plot["data"] for plot in drawn] != []
+    assert page.count('<figure class="ac-figure"') == len(drawn)
     assert page.count('<table class="ac-numbers">') > len(drawn)
-    assert "Traceback" not in page
+    assert page.count("<style") == page.count("Traceback") == page.count("stderr") == 0
     assert "<script src=" not in re.sub(r'<script src="\.\./\.\./assets/[^"]*"', "", page)
     assert len(page) < 120_000, "a notebook page is as light as any other"
+    assert (site / "labs" / name / f"{name}.py").read_bytes() == (ROOT / f"docs/labs/{name}.py").read_bytes()
+    assert f'<a href="{name}.py" download>' in page
 
 
 def test_every_policy_gives_the_same_losses_and_weights(site: Path) -> None:
@@ -118,36 +126,6 @@ def test_a_lab_that_uses_a_formula_depends_on_it(copy: Path, line: str) -> None:
     before = closure.key(lab, copy)
     change(copy / "actckpt/blocks/llama.py")
     assert closure.key(lab, copy) != before
-
-
-@pytest.fixture
-def counting_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A lab that leaves a line in a file whenever it is executed."""
-    lab = tmp_path / "counting.py"
-    lab.write_text(
-        f"# %%\nwith open({str(tmp_path / 'runs')!r}, 'a') as runs:\n    runs.write('run\\n')\nprint(6 * 7)\n"
-    )
-    monkeypatch.setattr(labs, "CACHE", tmp_path / "cache")
-    return lab
-
-
-def test_a_lab_is_executed_once_until_it_changes(counting_lab: Path) -> None:
-    runs = counting_lab.with_name("runs")
-    for _ in range(2):
-        (cell,) = executed(counting_lab).cells
-        assert cell.outputs[0].text == "42\n"
-    assert runs.read_text() == "run\n"
-    change(counting_lab)
-    executed(counting_lab)
-    assert runs.read_text() == "run\nrun\n"
-    assert len(list(labs.CACHE.iterdir())) == 1, "the older run is gone"
-
-
-def test_a_lab_that_fails_is_an_error_and_is_not_kept(counting_lab: Path) -> None:
-    counting_lab.write_text("# %%\n1 / 0\n")
-    with pytest.raises(labs.CellExecutionError, match="ZeroDivisionError"):
-        executed(counting_lab)
-    assert not labs.CACHE.exists()
 
 
 def test_a_measurement_depends_on_no_formula(copy: Path) -> None:

@@ -212,6 +212,6 @@ print(f"ratio       {backward.get_total_flops() / forward.get_total_flops()}")
 #
 # Take flash attention as a checkpoint that somebody else has placed, inside the op. Its recomputation is part of its
 # backward pass, whatever the policy. So a policy that recomputes the attention op once more pays twice, and gains one
-# output and one number a row. The [lab on policies](tiny-llama.md) measures how little that is.
+# output and one number a row. The [lab on policies](tiny-llama.py) measures how little that is.
 #
-# The script behind this page, [flash-attention.py](flash-attention.py), runs as it stands, in a shell or as a notebook.
+# The script behind this page, <a href="flash-attention.py" download>flash-attention.py</a>, runs as it stands, in a shell or as a notebook.

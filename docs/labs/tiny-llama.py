@@ -154,4 +154,4 @@ Markdown(f"""
 # steps. Where two runs of your own differ under two policies, look for what is not deterministic (dropout with a random
 # state that is not kept, atomic sums, another order of a reduction) and not for the policy.
 #
-# The script behind this page, [tiny-llama.py](tiny-llama.py), runs as it stands, in a shell or as a notebook.
+# The script behind this page, <a href="tiny-llama.py" download>tiny-llama.py</a>, runs as it stands, in a shell or as a notebook.

@@ -1,51 +1,67 @@
-"""An executed notebook as the Markdown of a page: its words, its code, and what the code gave."""
+"""A lab's page: mkdocs-jupyter executes the notebook, and keeps what it gave until something that it runs changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from html import escape
+import html
+import json
+import re
+import shutil
+from pathlib import Path
 from typing import Any
 
-import markdown
+import closure
 import plotly.graph_objects as go
+from mkdocs.exceptions import PluginError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from book.components import figure
 
-PLOTLY = "application/vnd.plotly.v1+json"
+CACHE = closure.ROOT / ".cache/labs"
+# where Jupyter finds the kernel, the settings and the template, on all of which an executed lab depends
+JUPYTER = closure.ROOT / "docs/book/jupyter"
+FIGURE = re.compile(r'^<script type="application/vnd\.plotly\.v1\+json">(.*)</script>$', re.MULTILINE)
+CAPTIONS = ("name", "made_by", "assumes", "test")
 
 
-def page(notebook: Any) -> str:
-    """The whole notebook."""
-    return "\n\n".join(part for cell in notebook.cells for part in _cell(cell))
+def prepare(lab: Path, options: Any) -> None:
+    """Set mkdocs-jupyter's options such that it executes the lab, or has its page from the cache.
+
+    Its cache knows the notebook and its options alone. The theme, which our template has no other use for, carries what
+    else the page depends on; the template writes it down, so that an entry says what it answers.
+    """
+    runners = (file for file in JUPYTER.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    key = f"{lab.stem} {closure.key(lab, runners=runners)}"
+    folder = CACHE / lab.stem
+    options.update(theme=key, cache_dir=str(folder))
+    if not all(_answers(entry, key) for entry in folder.glob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cell(cell: Any) -> Iterator[str]:
-    if cell.cell_type != "code":
-        yield cell.source
-        return
-    yield f"``` {{ .python }}\n{cell.source}\n```"
-    for output in cell.outputs:
-        if output.output_type == "stream":
-            # warnings go to standard error: they are for the builder
-            yield _printed(output.text) if output.name == "stdout" else ""
-        else:
-            yield _shown(output.data, cell.metadata)
+def source(page: Any) -> str:
+    """The Markdown of a lab's page, which mkdocs-jupyter has leave as the page's content.
+
+    Raises:
+        PluginError: A cell failed, its kernel died, or what it gave could not be kept.
+    """
+    try:
+        page.render(None, None)
+    except (CellExecutionError, DeadKernelError, OSError) as error:
+        raise PluginError(f"docs/{page.file.src_uri} failed:\n{error}") from error
+    # MkDocs renders the page itself, from the Markdown
+    del page.render
+    _, _, markdown = html.unescape(page.content).partition("\n")
+    return FIGURE.sub(_figure, markdown)
 
 
-def _shown(data: Any, about: Any) -> str:
-    if PLOTLY in data:
-        captions = {name: about[name] for name in ("name", "made_by", "assumes", "test")}
-        return figure.drawn(go.Figure(data[PLOTLY]), **captions)
-    if "text/markdown" in data:
-        shown = markdown.markdown(data["text/markdown"], extensions=["tables"])
-        return _table(shown) if "<table>" in shown else f'<output class="ac-shown">{shown}</output>'
-    return str(data["text/html"]) if "text/html" in data else _printed(data["text/plain"])
+def _answers(entry: Path, key: str) -> bool:
+    try:
+        stored = json.loads(entry.read_text(encoding="utf-8"))
+        return stored["content"].partition("\n")[0] == key and isinstance(stored["toc_tokens"], list)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        # cut off, or something else altogether
+        return False
 
 
-def _printed(words: str) -> str:
-    return f'<pre class="ac-printed"><output>{escape(words.rstrip())}</output></pre>'
-
-
-def _table(content: str) -> str:
-    region = '<div class="ac-table" tabindex="0" role="region" aria-label="What the cell above gave">'
-    return content.replace("<table>", f'{region}<table class="ac-numbers">').replace("</table>", "</table></div>")
+def _figure(match: re.Match[str]) -> str:
+    plot, about = json.loads(match[1])
+    return figure.drawn(go.Figure(plot), **{caption: about[caption] for caption in CAPTIONS})
