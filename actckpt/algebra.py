@@ -152,7 +152,13 @@ class Form:
         return total(replaced)
 
     def coefficient(self, axis: str, power: int) -> Form:
-        """What an axis to that power is multiplied by, as what `S` to 2 is in `34·S·B·H + 5·n·S²·B`: `5·n·B`."""
+        """What an axis to that power is multiplied by, as what `S` to 2 is in `34·S·B·H + 5·n·S²·B`: `5·n·B`.
+
+        Raises:
+            InputError: It is no axis.
+        """
+        if axis not in AXES:
+            raise unknown("axis", axis, AXES)
         place = AXES.index(axis)
         without = (
             ((*powers[:place], 0, *powers[place + 1 :]), number)
