@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from actckpt.errors import InputError
+from actckpt.errors import InputError, unknown
 from actckpt.notation import AXES, TEXT, Number, Powers, Style, axes_of, written_product, written_sum
 
 IntArray: TypeAlias = NDArray[np.int64]
@@ -132,7 +132,14 @@ class Form:
         return all(mine.get(powers, 0) >= others.get(powers, 0) for powers in {**mine, **others})
 
     def where(self, **axes: Form | Number) -> Form:
-        """The form with other axes or numbers in place of some, as `D=H / n`."""
+        """The form with other axes or numbers in place of some, as `D=H / n`.
+
+        Raises:
+            InputError: One is no axis.
+        """
+        for name in axes:
+            if name not in AXES:
+                raise unknown("axis", name, AXES)
         replaced = []
         for powers, number in self.parts:
             rest = tuple(0 if axis in axes else power for axis, power in zip(AXES, powers, strict=True))
@@ -145,7 +152,13 @@ class Form:
         return total(replaced)
 
     def coefficient(self, axis: str, power: int) -> Form:
-        """What an axis to that power is multiplied by, as what `S` to 2 is in `34·S·B·H + 5·n·S²·B`: `5·n·B`."""
+        """What an axis to that power is multiplied by, as what `S` to 2 is in `34·S·B·H + 5·n·S²·B`: `5·n·B`.
+
+        Raises:
+            InputError: It is no axis.
+        """
+        if axis not in AXES:
+            raise unknown("axis", axis, AXES)
         place = AXES.index(axis)
         without = (
             ((*powers[:place], 0, *powers[place + 1 :]), number)
@@ -198,6 +211,7 @@ class Form:
             counts, rests = np.divmod(counts, divisor * grid[powers])
             if rests.any():
                 raise InputError(f"{self} is not whole at these sizes: an axis does not divide as the formula has it")
+        counts.flags.writeable = False
         return np.broadcast_to(counts, grid.shape)
 
     def __str__(self) -> str:
@@ -243,7 +257,8 @@ class Largest:
     def over(self, grid: Grid) -> IntArray:
         """The numbers at arrays of sizes; raises what `Form.over` does."""
         largest: IntArray = reduce(np.maximum, [form.over(grid) for form in self.forms])
-        return np.broadcast_to(largest, grid.shape)
+        largest.flags.writeable = False
+        return largest
 
     def __str__(self) -> str:
         return self.written(TEXT)

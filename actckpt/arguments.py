@@ -46,15 +46,16 @@ def checked_sizes(**sizes: Any) -> dict[str, IntArray]:
         InputError: One is neither a whole number from 1 to `MAX_COUNT` nor an array of them, or the shapes differ.
     """
     try:
-        arrays = {name: np.asarray(size) for name, size in sizes.items()}
+        # as objects, so that a bool among ints stays one
+        arrays = {name: np.asarray(size, dtype=object) for name, size in sizes.items()}
         np.broadcast_shapes(*(array.shape for array in arrays.values()))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         given = ", ".join(f"{name} is {shown(size)}" for name, size in sizes.items())
         raise InputError(f"{given}: they must be arrays of whole numbers that broadcast to one shape") from error
     for name, array in arrays.items():
-        # what fits into no int64 is an array of objects
         counts = array.ravel().tolist()
-        if not counts or not all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
+        whole = all(isinstance(count, int | np.integer) and not isinstance(count, bool) for count in counts)
+        if not counts or not whole:
             raise InputError(f"{name} is {shown(sizes[name])}: it must be a whole number, or an array of them")
         for count in (min(counts), max(counts)):
             checked_count(name, count)

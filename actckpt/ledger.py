@@ -11,9 +11,15 @@ from math import prod
 from typing import Any, Generic, TypeVar
 
 from actckpt.algebra import Form, total
+from actckpt.errors import unknown
 
 COMPONENTS = ("attention", "ffn", "norm", "checkpoint")
-ITEM_BYTES = {"bool": 1, "float16": 2, "bfloat16": 2, "float32": 4, "int64": 8, "float64": 8}
+ITEM_BYTES = {
+    **dict.fromkeys(("bool", "uint8", "int8", "float8_e4m3fn", "float8_e5m2"), 1),
+    **dict.fromkeys(("int16", "float16", "bfloat16"), 2),
+    **dict.fromkeys(("int32", "float32"), 4),
+    **dict.fromkeys(("int64", "float64", "complex64"), 8),
+}
 
 Count = TypeVar("Count", covariant=True)
 """A number of bytes or FLOPs: an int, an int64 array with one number for each size of a sweep, or a formula."""
@@ -42,14 +48,24 @@ class Term(Generic[Count]):
 
     @property
     def bytes(self) -> Count:
-        """Its size in bytes."""
+        """Its size in bytes.
+
+        Raises:
+            InputError: The dtype is unknown.
+        """
         shape: tuple[Any, ...] = self.shape
-        return prod(shape, start=ITEM_BYTES[self.dtype] * self.one)
+        return prod(shape, start=self._item_bytes * self.one)
+
+    @property
+    def _item_bytes(self) -> int:
+        if not isinstance(self.dtype, str) or self.dtype not in ITEM_BYTES:
+            raise unknown("dtype", self.dtype, ITEM_BYTES)
+        return ITEM_BYTES[self.dtype]
 
     def formula(self) -> Form:
         """Its size in bytes as a formula; a number where it was measured."""
         axes: tuple[Any, ...] = self.axes or self.shape
-        return prod(axes, start=Form.of(ITEM_BYTES[self.dtype]))
+        return prod(axes, start=Form.of(self._item_bytes))
 
     def map(self, size: Callable[[Count], Other]) -> Term[Other]:
         """The term with `size` of each of its sizes."""

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from actckpt.arguments import checked_attention
 from actckpt.config import ModelConfig, get_config
-from actckpt.errors import InputError, unknown
+from actckpt.errors import InputError
 from actckpt.ops.attention import flash_attention
 from actckpt.ops.norm import rms_norm
 from actckpt.ops.rope import rope
@@ -140,10 +141,10 @@ class LlamaBlock(nn.Module):
 
     def __init__(self, config: ModelConfig, attention: str = "flash") -> None:
         super().__init__()
+        config = get_config(config)
         if config.block != "llama":
             raise InputError(f"{config.name!r} has a {config.block} block: LlamaBlock needs a Llama configuration")
-        if attention not in ("flash", "eager"):
-            raise unknown("attention", attention, ("flash", "eager"))
+        checked_attention(attention)
         h, ffn, bias = config.hidden_size, config.ffn_size, config.qkv_bias
         self.head_dim, self.sliding_window, self.attention = config.head_dim, config.sliding_window, attention
         self.norm_1 = RMSNorm(h, config.norm_eps)

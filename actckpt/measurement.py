@@ -54,7 +54,7 @@ def measure(
     largest = 4 * b * s * max(config.n_heads * s, config.ffn_size, config.vocab_size)
     if largest >= 2**63:
         raise InputError(f"seq_len is {s} and batch_size {b}: a tensor of {largest:.1e} bytes is too large to measure")
-    with torch.device(device):
+    with _checked_device(device):
         llama = apply(Llama(config, checked_attention(attention)).to(torch.bfloat16), policy)
         tokens, targets = torch.zeros(2, b, s, dtype=torch.int64)
     return measure_step(llama, tokens, targets, policy, checked_count("data_parallel", data_parallel))
@@ -71,8 +71,16 @@ def measure_step(
         targets: [B, S], int64.
         policy: By whose name and components the ledgers are put in order.
         data_parallel: The number of ranks that share the training states.
+
+    Raises:
+        InputError: The model is no `Llama`, or the tokens and targets are not what they must be.
     """
     policy = get_policy(policy)
+    if not isinstance(llama, Llama):
+        raise InputError(f"the model is {shown(llama)}: it must be an actckpt.Llama")
+    for name, ids in (("tokens", tokens), ("targets", targets)):
+        if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2 or ids.shape != tokens.shape:
+            raise InputError(f"{name} is {shown(ids)}: tokens and targets must be int64 tensors of one shape, [B, S]")
     recorder = Recorder(llama, _is_block, OP_NAMES)
     flops_at_blocks: list[int] = []
 
@@ -150,6 +158,15 @@ def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger[int]
         ledger = _ledger(recorder.saved(), module, POLICIES["none"])
     del graph
     return ledger
+
+
+def _checked_device(device: str) -> torch.device:
+    try:
+        checked = torch.device(device)
+        torch.empty(0, device=checked)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"device is {shown(device)}: it must be one that PyTorch has here, 'meta' or 'cpu'") from error
+    return checked
 
 
 def _fresh(tensor: Tensor) -> Tensor:

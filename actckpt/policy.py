@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from actckpt.errors import InputError, unknown
+from actckpt.errors import InputError, shown, unknown
 
 # Every region of a block that can be checkpointed, with those around it from the outside in; "forward" is the whole
 # block. Each is a method of `LlamaBlock`.
@@ -44,13 +44,13 @@ class Region:
     keeps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in REGIONS:
-            raise unknown("region", str(self.name), REGIONS)
+        if not isinstance(self.name, str) or self.name not in REGIONS:
+            raise unknown("region", self.name, REGIONS)
         if not isinstance(self.keeps, tuple):
-            raise InputError(f"region {self.name!r} keeps {self.keeps!r}: it must be a tuple, such as ('linear',)")
+            raise InputError(f"region {self.name!r} keeps {shown(self.keeps)}: it must be a tuple, such as ('linear',)")
         for kind in self.keeps:
-            if kind not in KINDS:
-                raise unknown("kind of op", str(kind), KINDS)
+            if not isinstance(kind, str) or kind not in KINDS:
+                raise unknown("kind of op", kind, KINDS)
         if "values" in self.keeps and self.name in ("attend", "core_attention"):
             # the o projection reads a copy of it: there would be two
             raise InputError(
@@ -70,7 +70,8 @@ class Policy:
         strategy: The workshop's letter for it, or "".
 
     Raises:
-        InputError: The regions are no tuple of `Region`s, or overlap, or `every` is no whole number of at least 1.
+        InputError: The name, or another text, is no string, the regions are no tuple of `Region`s, or overlap, or
+            `every` is no whole number of at least 1.
     """
 
     name: str
@@ -80,16 +81,22 @@ class Policy:
     strategy: str = ""
 
     def __post_init__(self) -> None:
+        for text in ("name", "recomputes", "strategy"):
+            if not isinstance(getattr(self, text), str):
+                raise InputError(f"policy: {text} is {shown(getattr(self, text))}: it must be a string")
         if not isinstance(self.regions, tuple) or not all(isinstance(region, Region) for region in self.regions):
             raise InputError(
-                f"policy {self.name!r}: regions is {self.regions!r}: it must be a tuple, such as (Region('ffn_half'),)"
+                f"policy {self.name!r}: regions is {shown(self.regions)}: "
+                "it must be a tuple, such as (Region('ffn_half'),)"
             )
         names = [region.name for region in self.regions]
         # apart, each counts itself and no other
         if sum(names.count(outer) for name in names for outer in (name, *REGIONS[name])) > len(names):
             raise InputError(f"policy {self.name!r}: the regions {', '.join(names)} overlap: leave the inner ones out")
-        if not isinstance(self.every, int) or self.every < 1:
-            raise InputError(f"policy {self.name!r}: every is {self.every!r}: it must be a whole number of at least 1")
+        if not isinstance(self.every, int) or isinstance(self.every, bool) or self.every < 1:
+            raise InputError(
+                f"policy {self.name!r}: every is {shown(self.every)}: it must be a whole number of at least 1"
+            )
 
     def checkpoints(self, layer: int) -> bool:
         """Whether block number `layer` (from 0) is checkpointed: the last of every `every` blocks."""
@@ -157,10 +164,10 @@ def get_policy(policy: str | Policy) -> Policy:
     if isinstance(policy, Policy):
         return policy
     if not isinstance(policy, str):
-        raise InputError(f"the policy is {policy!r}: it must be a name or a Policy")
+        raise InputError(f"the policy is {shown(policy)}: it must be a name or a Policy")
     if policy in POLICIES:
         return POLICIES[policy]
-    every = re.fullmatch(r"every_(0|[1-9]\d{0,8})", policy)
+    every = re.fullmatch(r"every_(0|[1-9][0-9]{0,8})", policy)
     if not every:
         raise unknown("policy", policy, [*POLICIES, "every_N"])
     n = int(every[1])

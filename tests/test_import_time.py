@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"plotly", "torch", "transformers", "triton"}
-LIMIT_S = 0.15
+LIMIT_S = 0.05
 
 # more processor time than an import may take
 SLOW = "import time\nuntil = time.process_time() + 0.2\nwhile time.process_time() < until: pass"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from actckpt import (
     saved_ledger,
 )
 from actckpt import measure as measure_preset
-from actckpt.algebra import B, D, Form, S, n
+from actckpt.algebra import B, D, Form, Point, S, n
 from actckpt.blocks.block import Block
 from actckpt.checkpointing import KEPT_OPS
 from actckpt.measurement import measure_step
@@ -200,6 +201,31 @@ def test_a_wrong_component_in_the_model_is_noticed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(LlamaBlock, "components", {**LlamaBlock.components, "rope": "norm"})
     with pytest.raises(AssertionError, match="layer 0"):
         compare(ODD, 37)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("policy", [*POLICIES, "every_5"])
+@pytest.mark.parametrize(
+    "config", [ODD, SHAPES["both, and tied"], SHAPES["heads narrower than H"]], ids=["odd", "tied", "narrow"]
+)
+def test_the_formula_is_what_measurements_fit(config: ModelConfig, policy: str, attention: str) -> None:
+    """Each count is the polynomial through what was measured at two lengths, coefficient by coefficient."""
+
+    def counts(step: Step) -> list[Any]:
+        return [step.block.bytes, step.total_bytes, step.head.flops, *vars(step.flops).values()]
+
+    short = 7
+    measured = [
+        counts(measure_preset(config, seq_len=s, batch_size=b, policy=policy, attention=attention))
+        for s, b in ((short, 1), (2 * short, 1), (25, 3))
+    ]
+    here = {axis: size for axis, size in config.axes(1).items() if axis not in ("S", "B", "W")}
+    formulas = counts(estimate(config, seq_len=1, policy=policy, attention=attention).formula())
+    for formula, once, twice, elsewhere in zip(formulas, *measured, strict=True):
+        squared = Fraction(twice - 2 * once, 2 * short**2)
+        fitted = (Fraction(once, short) - squared * short) * S * B + squared * S**2 * B
+        assert formula.where(**here) == fitted
+        assert fitted.at(Point({"S": 25, "B": 3})) == elsewhere
 
 
 def test_a_policy_that_keeps_another_op_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

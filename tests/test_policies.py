@@ -282,7 +282,7 @@ def test_what_cannot_be_applied_is_refused(model: Any, policy: str, message: str
     [
         ({"name": "ffn"}, "unknown region 'ffn': known are forward, attention_half"),
         ({"name": "FFN_half"}, "unknown region 'FFN_half': did you mean 'ffn_half'? known are forward"),
-        ({"name": 3}, "unknown region '3': known are forward"),
+        ({"name": 3}, "unknown region 3: known are forward"),
         ({"name": "forward", "keeps": ("flsh",)}, "unknown kind of op 'flsh': did you mean 'flash'? known are linear"),
         ({"name": "attend", "keeps": ("values",)}, "region 'attend' ends with 'values', whose output is kept anyway"),
         ({"name": "forward", "keeps": "flash"}, "region 'forward' keeps 'flash': it must be a tuple"),

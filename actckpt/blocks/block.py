@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Generic
 
 from actckpt.algebra import Form
+from actckpt.errors import InputError, shown
 from actckpt.ledger import Count, Other, Term, term_of_forms
 from actckpt.policy import REGIONS
 
@@ -27,11 +29,19 @@ class FlopRules:
             pass's two (FlashAttention-2, arXiv 2307.08691, §3.1). Off: two for each, as for any other matmul.
         early_stop: The recomputation of a region ends when its last saved tensor is there, so that the matmul that
             nothing later in the region reads is not run again (`torch.utils.checkpoint.set_checkpoint_early_stop`).
+
+    Raises:
+        InputError: A switch is neither True nor False.
     """
 
     causal: bool = True
     flash_backward: bool = True
     early_stop: bool = True
+
+    def __post_init__(self) -> None:
+        for rule, on in vars(self).items():
+            if not isinstance(on, bool):
+                raise InputError(f"the rule {rule} is {shown(on)}: it must be True or False")
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ class Block(Generic[Count]):
     def map(self, size: Callable[[Count], Other]) -> Block[Other]:
         """The block with `size` of each of its counts."""
         return Block(
-            {name: term.map(size) for name, term in self.tensors.items()},
+            MappingProxyType({name: term.map(size) for name, term in self.tensors.items()}),
             tuple(stage.map(size) for stage in self.stages),
         )
 
@@ -126,6 +136,6 @@ def stages_run_again(stages: list[Stage[Count]], early_stop: bool) -> list[Stage
     return stages
 
 
-def tensors(*terms: tuple[str, str, tuple[Form, ...], str]) -> dict[str, Term[Form]]:
+def tensors(*terms: tuple[str, str, tuple[Form, ...], str]) -> Mapping[str, Term[Form]]:
     """Tensors by name, from name, component, shape and dtype."""
-    return {term[0]: term_of_forms(*term) for term in terms}
+    return MappingProxyType({term[0]: term_of_forms(*term) for term in terms})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from math import prod
 
@@ -73,7 +74,7 @@ def visible_pairs(rows: Form, widest: Form) -> Form:
     return widest * (2 * rows - widest + 1) / 2
 
 
-def _tensors(attention: str) -> dict[str, Term[Form]]:
+def _tensors(attention: str) -> Mapping[str, Term[Form]]:
     hidden, rows, tokens = (B, S, H), (B, S), S * B
     q, k = (B, S, n, D), (B, S, n_kv, D)
     scores = (B * n_kv, n / n_kv * S, S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 
 from actckpt.algebra import Form
 from actckpt.blocks.block import Block, FlopRules
@@ -67,7 +68,7 @@ def workshop_block(traits: Traits, attention: str, rules: FlopRules) -> Block[Fo
         name: replace(term, shape=(Form.of(ITEM_BYTES[term.dtype]), *term.shape), dtype="bfloat16")
         for name, term in block.tensors.items()
     }
-    return replace(block, tensors=doubled)
+    return replace(block, tensors=MappingProxyType(doubled))
 
 
 # nothing stops early, and all pairs count

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actckpt.algebra import Point
+from actckpt.arguments import checked_count
 from actckpt.blocks.block import FlopRules
 from actckpt.blocks.llama import llama_block
 from actckpt.config import ModelConfig
@@ -61,7 +62,7 @@ def timeline(config: ModelConfig, *, seq_len: int, policy: Policy, batch_size: i
         raise InputError(f"the timeline has no policy {policy.name!r}: it has none, full and every_N")
     rules = FlopRules()
     block = llama_block(config.traits, "flash", rules)
-    point = Point(config.axes(seq_len, batch_size))
+    point = Point(config.axes(checked_count("seq_len", seq_len), checked_count("batch_size", batch_size)))
     policies = [policy if policy.checkpoints(layer) else POLICIES["none"] for layer in range(config.n_layers)]
     kinds = {POLICIES["none"], *policies}
     saved = {own: checkpointed_ledger(block, own).map(point.count) for own in kinds}

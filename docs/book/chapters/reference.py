@@ -202,7 +202,7 @@ def registries() -> str:
         "PRESETS": ("models, each a `ModelConfig`", PRESETS),
         "POLICIES": ("policies, each a `Policy`; `every_N` for any other N is a name too", POLICIES),
         "ACCELERATORS": ("accelerators, each an `Accelerator`", ACCELERATORS),
-        "ACCOUNTINGS": ("accountings, each with what it counts, in words", ACCOUNTINGS),
+        "ACCOUNTINGS": ("accountings, each an `Accounting`", ACCOUNTINGS),
     }
     return "\n".join(
         f"- `{name}`: {words}. Its {_mark(len(entries))} keys are {', '.join(f'`{key}`' for key in entries)}."
