@@ -13,13 +13,14 @@ programming guide, technical specifications by compute capability)."""
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A GPU as its maker's datasheet states it.
+    """A GPU as its maker's datasheet states it, and its memory as the driver does.
 
     Attributes:
         name: The key in `ACCELERATORS`.
         label: How a figure names it.
-        memory_bytes: Memory on the package, in GB of 10^9 bytes. Drivers report up to 7 % more for A100 to H200 (81,559
-            MiB for an H100 80 GB), part of which the CUDA context takes.
+        datasheet_bytes: Memory on the package, as it is sold: in GB of 10^9 bytes.
+        memory_bytes: What the driver reports as total (`nvidia-smi`), of which the CUDA context takes some hundred MiB
+            and a framework's libraries as much again.
         bandwidth: To that memory, bytes a second.
         bf16_flops: Dense bfloat16 matmul rate of the tensor cores, FLOPs a second.
         n_sms: The number of streaming multiprocessors.
@@ -31,6 +32,7 @@ class Accelerator:
 
     name: str
     label: str
+    datasheet_bytes: int
     memory_bytes: int
     bandwidth: float
     bf16_flops: float
@@ -60,7 +62,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         Accelerator(
             name="a100-40gb",
             label="A100 40 GB",
-            memory_bytes=40 * GB,
+            datasheet_bytes=40 * GB,
+            memory_bytes=40_960 * _MIB,
             bandwidth=1.555e12,
             bf16_flops=312e12,
             n_sms=108,
@@ -72,7 +75,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         Accelerator(
             name="a100-80gb",
             label="A100 80 GB",
-            memory_bytes=80 * GB,
+            datasheet_bytes=80 * GB,
+            memory_bytes=81_920 * _MIB,
             bandwidth=2.039e12,
             bf16_flops=312e12,
             n_sms=108,
@@ -84,7 +88,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         Accelerator(
             name="h100-80gb",
             label="H100 80 GB",
-            memory_bytes=80 * GB,
+            datasheet_bytes=80 * GB,
+            memory_bytes=81_559 * _MIB,
             bandwidth=3.35e12,
             bf16_flops=989e12,
             n_sms=132,
@@ -96,7 +101,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         Accelerator(
             name="h200-141gb",
             label="H200 141 GB",
-            memory_bytes=141 * GB,
+            datasheet_bytes=141 * GB,
+            memory_bytes=143_771 * _MIB,
             bandwidth=4.8e12,
             bf16_flops=989e12,
             n_sms=132,
@@ -107,7 +113,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         Accelerator(
             name="b200-192gb",
             label="B200 192 GB",
-            memory_bytes=192 * GB,
+            datasheet_bytes=192 * GB,
+            memory_bytes=183_359 * _MIB,
             bandwidth=8.0e12,
             bf16_flops=2250e12,
             n_sms=148,

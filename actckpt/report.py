@@ -79,7 +79,7 @@ def step_table(step: Step[int]) -> str:
             table(memory, right=(1,)),
             "\nFLOPs of the blocks in one step",
             table(flops, right=(1,)),
-            "\nOne accelerator (GB of 10⁹ bytes, GiB of 2³⁰)",
+            "\nOne accelerator (sold in GB of 10⁹ bytes; what its driver reports, in GiB of 2³⁰)",
             table(fits, right=(2,)),
         )
     )
@@ -152,12 +152,13 @@ def accelerator_rows() -> list[dict[str, Any]]:
 
 def accelerator_table() -> str:
     """The accelerators as a table."""
-    head = ("accelerator", "memory", "bandwidth", "bf16 matmuls", "SMs", "SRAM of each", "shared of each")
+    head = ("accelerator", "sold as", "reports", "bandwidth", "bf16 matmuls", "SMs", "SRAM of each", "shared of each")
     rows = [
         (
             accelerator.name,
-            f"{accelerator.memory_bytes / GB:,.0f} GB",
-            f"{accelerator.bandwidth / 1e12:.2f} TB/s",
+            f"{accelerator.datasheet_bytes / GB:,.0f} GB",
+            size(accelerator.memory_bytes),
+            f"{accelerator.bandwidth / 1e12:.4g} TB/s",
             f"{accelerator.bf16_flops / 1e12:,.0f} TFLOP/s",
             f"{accelerator.n_sms}",
             f"{accelerator.sram_bytes // 1024} KiB",

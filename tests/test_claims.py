@@ -244,7 +244,7 @@ def test_hardware_is_what_the_datasheets_say() -> None:
     }
     found = {
         name: (
-            card.memory_bytes / 1e9,
+            card.datasheet_bytes / 1e9,
             card.bandwidth / 1e12,
             card.bf16_flops / 1e12,
             card.n_sms,

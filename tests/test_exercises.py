@@ -22,19 +22,19 @@ EXPECTED = {
     "matrix": ("1 GiB", "16 GiB"),
     # 16 + 2 elements, 32 + 2 bytes
     "elements": ("16 elements of 2 bytes", " 2 elements of 1 bytes"),
-    # 70.55 · 10⁹ · 16 bytes over 80 · 10⁹
-    "states": ("1,051 GiB", "from 15 ranks"),
+    # 70.55 · 10⁹ · 16 bytes over 81,559 · 2²⁰
+    "states": ("1,051 GiB", "from 14 ranks"),
     "halves": ("attention: 7.03 bytes", "ffn: 23.00 bytes"),
     "whole": ("both {'input': '128 MiB', 'residual': '128 MiB'}", "full {'input': '128 MiB'}"),
     "third": ("25.5%  as PyTorch", "33.3%  and a backward"),
     "example": ("'attention': '8.3%', 'ffn': '25.0%'", "'attention': '25.0%', 'ffn': '8.3%'"),
     "budget": ("ffn             22.1 GiB, 13.21%\nsave_attention",),
     # 34.0 · 4096 / (6 · 32)
-    "square": ("from 727 tokens",),
-    # 4 · 128,256 / (2 · 32 · 4096), and a hidden state before the head and after its norm
-    "logits": ("2.02", "0.42", "0.14"),
+    "square": ("from 726 tokens",),
+    # 4 · 128,256 / (2 · 32 · 4096)
+    "logits": ("1.96", "0.39", "0.12"),
     "causal": ("6.0 matmuls", "7.0 matmuls", "3.5 matmuls"),
-    "longest": ("none           10,240", "full           34,816"),
+    "longest": ("none           11,264", "full           37,888"),
     "overtakes": ("exactly 6,044 tokens", "3,022 tokens"),
     "op": ("from 38K tokens",),
     # 2f of 34.03 bytes

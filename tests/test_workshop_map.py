@@ -130,7 +130,7 @@ def sram() -> list[str]:
         str(A100.n_sms),
         f"{A100.sram_bytes // KIB} KiB",
         f"{A100.total_sram_bytes / MIB:g} MiB",
-        f"{fixed(A100.bandwidth / 1e12, 2)} TB/s",
+        f"{A100.bandwidth / 1e12:.4g} TB/s",
     ]
 
 

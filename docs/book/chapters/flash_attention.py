@@ -52,7 +52,7 @@ def memories() -> Markup:
         ("L2 cache", size(DEVICE.l2_bytes or 0), "–", PUBLISHED["l2_latency"].words, "the hardware"),
         (
             "HBM",
-            f"{DEVICE.memory_bytes / GB:,.0f} GB",
+            f"{DEVICE.datasheet_bytes / GB:,.0f} GB",
             _tb_s(DEVICE.bandwidth),
             PUBLISHED["hbm_latency"].words,
             "you: every tensor lies here, weights, activations and optimizer states alike",
@@ -244,7 +244,7 @@ def _more(share: float) -> str:
 
 
 def _tb_s(bandwidth: float) -> str:
-    return f"{bandwidth / 1e12:.2f} TB/s"
+    return f"{bandwidth / 1e12:.4g} TB/s"
 
 
 def _gb(n_bytes: int) -> Markup:

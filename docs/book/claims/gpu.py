@@ -42,10 +42,10 @@ def hbm() -> Finding:
     """The memory of the two A100."""
     rates = [card.bandwidth / 1e12 for card in (SMALL, A100)]
     return judge(
-        f"The two cards of the A100 have {n(SMALL.memory_bytes / 1e9, 0, 'GB')} at {n(rates[0], 2, 'TB/s')} and "
-        f"{n(A100.memory_bytes / 1e9, 0, 'GB')} at {n(rates[1], 2, 'TB/s')}.",
+        f"The two cards of the A100 have {n(SMALL.datasheet_bytes / 1e9, 0, 'GB')} at {n(rates[0], 2, 'TB/s')} and "
+        f"{n(A100.datasheet_bytes / 1e9, 0, 'GB')} at {n(rates[1], 2, 'TB/s')}.",
         holds=all(near(rate, BANDWIDTH.value) for rate in rates),
-        when=near(rates[1], BANDWIDTH.value) and A100.memory_bytes == LARGEST.value * 1e9,
+        when=near(rates[1], BANDWIDTH.value) and A100.datasheet_bytes == LARGEST.value * 1e9,
         condition="the card is the larger one.",
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from actckpt import ACCELERATORS, POLICIES, InputError, estimate
+from actckpt import ACCELERATORS, POLICIES, Accelerator, InputError, estimate
 from actckpt.hardware import GB, GIB
 from book.components.table import table
 from book.components.template import exact, gib_cell, render, swatch
@@ -154,10 +154,14 @@ def _reason(view: View, name: str, choices: Sequence[str]) -> str:
 
 
 def _capacities() -> list[tuple[int, str]]:
-    names: dict[int, list[str]] = {}
+    # cards that are sold as the same share a line, at what the smallest of them has
+    alike: dict[int, list[Accelerator]] = {}
     for name in CAPACITIES:
-        names.setdefault(ACCELERATORS[name].memory_bytes, []).append(ACCELERATORS[name].label.split()[0])
-    return [(n_bytes, f"{', '.join(cards)} {n_bytes // GB} GB") for n_bytes, cards in names.items()]
+        alike.setdefault(ACCELERATORS[name].datasheet_bytes, []).append(ACCELERATORS[name])
+    return [
+        (min(card.memory_bytes for card in cards), f"{', '.join(card.label.split()[0] for card in cards)} {n // GB} GB")
+        for n, cards in alike.items()
+    ]
 
 
 def scale(counts: Sequence[int]) -> float:

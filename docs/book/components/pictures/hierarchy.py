@@ -77,7 +77,7 @@ def sentences() -> list[str]:
 
 
 def _memory() -> str:
-    return f"{DEVICE.memory_bytes / GB:,.0f} GB"
+    return f"{DEVICE.datasheet_bytes / GB:,.0f} GB"
 
 
 def _bandwidth() -> str:
