@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-# a value longer than this is cut off in a message
+# a value longer than this is cut off in a message, unless it is a path
 _LONGEST = 80
 
 
@@ -14,14 +14,14 @@ class InputError(ValueError):
     """A value from outside that cannot be used. The message is one line: the value, and what would be right."""
 
 
-def shown(value: Any) -> str:
-    """A value as a message names it: in one line, and cut off where it is long."""
+def shown(value: Any, longest: int = _LONGEST) -> str:
+    """A value as a message names it: in one line, and cut off where it is longer than that."""
     try:
         text = " ".join(repr(value).split())
     except Exception:
         # an int of more digits than Python writes, or an object that cannot say what it is
         text = f"a {type(value).__name__} that cannot be written out"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def unknown(kind: str, value: Any, known: Iterable[str]) -> InputError:

@@ -15,6 +15,8 @@ from actckpt.errors import InputError, shown
 
 # a name is repeated in every message
 _LONGEST_NAME = 200
+# characters of a path in a message
+_LONGEST_PATH = 400
 _HF_DENSE = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -34,11 +36,17 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any] | HasToDict) -> Mode
         path = path / "config.json" if path.is_dir() else path
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror}: give a config.json") from error
+        raise InputError(
+            f"cannot read {shown(str(path), _LONGEST_PATH)}: {error.strerror}: give a config.json"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not JSON ({error}): give a Hugging Face config.json") from error
+        raise InputError(
+            f"{shown(str(path), _LONGEST_PATH)} is not JSON ({error}): give a Hugging Face config.json"
+        ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{str(path)!r} holds a JSON {type(content).__name__}: a config.json holds an object")
+        raise InputError(
+            f"{shown(str(path), _LONGEST_PATH)} holds a JSON {type(content).__name__}: a config.json holds an object"
+        )
     return _from_mapping(content, path.resolve().parent.name if path.name == "config.json" else path.stem)
 
 
