@@ -32,21 +32,16 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any] | HasToDict) -> Mode
     if not str(source):
         raise InputError("the path of the config.json is empty: give a file, or a folder with one")
     path = Path(source)
+    place = shown(str(path), _LONGEST_PATH)
     try:
         path = path / "config.json" if path.is_dir() else path
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InputError(
-            f"cannot read {shown(str(path), _LONGEST_PATH)}: {error.strerror}: give a config.json"
-        ) from error
+        raise InputError(f"cannot read {place}: {error.strerror}: give a config.json") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{shown(str(path), _LONGEST_PATH)} is not JSON ({error}): give a Hugging Face config.json"
-        ) from error
+        raise InputError(f"{place} is not JSON ({error}): give a Hugging Face config.json") from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"{shown(str(path), _LONGEST_PATH)} holds a JSON {type(content).__name__}: a config.json holds an object"
-        )
+        raise InputError(f"{place} holds a JSON {type(content).__name__}: a config.json holds an object")
     return _from_mapping(content, path.resolve().parent.name if path.name == "config.json" else path.stem)
 
 
