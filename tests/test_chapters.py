@@ -2,7 +2,7 @@
 
 import pytest
 from book.chapters import training_memory as training
-from book.quantities import costs, published, tensors
+from book.quantities import costs, sources, tensors
 
 from actckpt import PRESETS, estimate
 
@@ -59,9 +59,9 @@ def test_published_overheads() -> None:
         ("torchtitan_selective", "torchtitan_none"): 0.14,
     }
     for (slow, fast), share in found.items():
-        assert round(published.more_time(slow, fast), 2) == share
+        assert round(sources.more_time(slow, fast), 2) == share
     with pytest.raises(ValueError, match="ms"):
-        published.more_time("korthikanti_full", "torchtitan_none")
+        sources.more_time("korthikanti_full", "torchtitan_none")
 
 
 def test_the_logits_set_the_peak_of_a_recomputed_step() -> None:

@@ -11,10 +11,10 @@ from functools import wraps
 from importlib import import_module
 from typing import Any
 
-from actckpt.hardware import REGISTER_BYTES
+from actckpt.hardware import GB, GIB, REGISTER_BYTES
 from book.components.template import mark
 from book.quantities import costs, flash, halves, steps, tensors, text
-from book.quantities.published import PUBLISHED, more_time
+from book.quantities.sources import PUBLISHED, cite, more_time
 
 OF_A_STEP = ("step", "kept", "block", "saved", "overhead", "states", "grows", "sbh", "growth", "peak_of_blocks")
 CONSTANTS = ("MODEL", "CONFIG", "SIZES", "LONG", "LENGTHS", "RANKS")
@@ -43,11 +43,12 @@ WRITES: tuple[Callable[..., str], ...] = (
 def define_env(env: Any) -> None:
     """Give every page its names."""
     env.variables.update({name: getattr(steps, name) for name in (*OF_A_STEP, *CONSTANTS)})
-    env.variables.update(MODULES | {"REGISTER_BYTES": REGISTER_BYTES})
+    env.variables.update(MODULES | {"GB": GB, "GIB": GIB, "REGISTER_BYTES": REGISTER_BYTES})
     for write in WRITES:
         env.macro(_marked(write), write.__name__)
     env.variables["published"] = {name: figure.words for name, figure in PUBLISHED.items()}
     env.macro(more_time)
+    env.macro(cite)
 
 
 def on_pre_page_macros(env: Any) -> None:

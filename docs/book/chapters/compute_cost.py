@@ -19,7 +19,7 @@ from book.quantities.costs import (
     coefficients,
     overheads,
 )
-from book.quantities.published import PUBLISHED, more_time
+from book.quantities.sources import PUBLISHED, more_time
 from book.quantities.steps import CONFIG, LENGTHS, MODEL, block_at, overhead
 from book.quantities.text import fixed, model_label, percent, tokens
 

@@ -31,7 +31,7 @@ from book.quantities.flash import (
     backward_share,
     traffic_growth,
 )
-from book.quantities.published import PUBLISHED
+from book.quantities.sources import PUBLISHED
 from book.quantities.steps import CONFIG, MODEL, step
 from book.quantities.text import fixed, gib, model_label, percent, size, times, tokens
 

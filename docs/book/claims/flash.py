@@ -24,7 +24,7 @@ from book.claims.quantities import (
     sbh,
     step,
 )
-from book.quantities.published import PUBLISHED
+from book.quantities.sources import PUBLISHED
 
 A100, SMALL = ACCELERATORS["a100-80gb"], ACCELERATORS["a100-40gb"]
 MATRIX, LENGTH, HEADS = Stated(1, "GB"), Stated(4096), Stated(32)

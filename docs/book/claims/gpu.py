@@ -12,7 +12,7 @@ from book.claims.quantities import (
     LONG,
     MODEL,
 )
-from book.quantities.published import AMPERE, PUBLISHED
+from book.quantities.sources import PUBLISHED, SOURCES
 
 A100, SMALL = ACCELERATORS["a100-80gb"], ACCELERATORS["a100-40gb"]
 SMS, PER_SM, SRAM = Stated(108), Stated(192, "KB"), Stated(20, "MB")
@@ -151,10 +151,10 @@ CLAIMS = (
         f"SRAM answers within some {CYCLES[0]} cycles, HBM within {CYCLES[1]} to {CYCLES[2]}.",
         "workshop/flash-attention/#gpu-memory",
         cite(
-            f"On an A100, {AMPERE.link} measured {n(PUBLISHED['shared_latency'].words)} for shared memory and "
-            f"{n(PUBLISHED['hbm_latency'].words)} for global memory. This package measures no latency."
+            f"On an A100, {SOURCES['ampere'].link} measured {n(PUBLISHED['shared_latency'].words)} for shared memory "
+            f"and {n(PUBLISHED['hbm_latency'].words)} for global memory. This package measures no latency."
         ),
-        f"{AMPERE.link}, table IV",
+        f"{SOURCES['ampere'].link}, table IV",
         "test_claims::test_what_is_cited_says_so",
     ),
     Claim(

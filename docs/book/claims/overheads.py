@@ -22,7 +22,7 @@ from book.claims.quantities import (
     forward_coefficients,
     overhead,
 )
-from book.quantities import published
+from book.quantities.sources import SOURCES, more_time
 
 THIRD, STEP, TWICE = Stated(33, "%"), Stated(3), Stated(2)
 SHORT = {"attention": Stated(11.1, "%"), "ffn": Stated(22.2, "%"), "both": Stated(33.3, "%")}
@@ -47,11 +47,11 @@ def at_most_a_third() -> Finding:
         for how in (EAGER, {})
         for rules in (FlopRules(), FlopRules(early_stop=False))
     )
-    time = published.more_time("korthikanti_full", "korthikanti_none")
+    time = more_time("korthikanti_full", "korthikanti_none")
     bound = most <= 1 / 3 + 1e-9
     return judge(
         f"In FLOPs the most that any policy adds, for three models from {n('1K')} to {n('128K')} tokens, is "
-        f"{n(100 * most, 1, '%')}. In time, {published.KORTHIKANTI.link} measured {n(100 * time, 0, '%')} for "
+        f"{n(100 * most, 1, '%')}. In time, {SOURCES['korthikanti'].link} measured {n(100 * time, 0, '%')} for "
         "everything.",
         holds=bound and time <= 1 / 3,
         when=bound,

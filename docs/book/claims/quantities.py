@@ -10,7 +10,7 @@ from typing import Any
 from actckpt import PRESETS, FlopRules, Step, estimate
 from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, tradeoff
-from book.quantities.published import KORTHIKANTI
+from book.quantities.sources import SOURCES
 from book.quantities.steps import per_sbh
 
 MODEL = "llama-3.1-8b"
@@ -24,7 +24,7 @@ PAPER = {"accounting": "paper"}
 
 FLASH_1 = '<a href="https://arxiv.org/abs/2205.14135">Dao et al., arXiv 2205.14135</a>'
 FLASH_2 = '<a href="https://arxiv.org/abs/2307.08691">Dao, arXiv 2307.08691</a>'
-PAPER_LINK = KORTHIKANTI.link
+PAPER_LINK = SOURCES["korthikanti"].link
 CHECKPOINT = '<a href="https://pytorch.org/docs/stable/checkpoint.html">torch.utils.checkpoint</a>'
 
 

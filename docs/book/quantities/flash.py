@@ -9,7 +9,7 @@ from actckpt.formulas import traffic
 from actckpt.formulas.traffic import Kernel, Shape, Tiles
 from actckpt.ops.attention.config import launches
 from book.quantities import tiles
-from book.quantities.published import PUBLISHED
+from book.quantities.sources import PUBLISHED
 from book.quantities.steps import CONFIG, LENGTHS, step
 
 SEQ_LEN = 4096

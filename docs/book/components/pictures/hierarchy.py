@@ -8,14 +8,15 @@ from actckpt.hardware import GB
 from book.components.pictures import svg
 from book.components.pictures.player import player
 from book.components.pictures.svg import Timeline
-from book.quantities import published, text
+from book.quantities import text
 from book.quantities.flash import DEVICE, HEAD, LAUNCH, SEQ_LEN, SHAPE, tile_bytes
+from book.quantities.sources import PUBLISHED
 from book.quantities.steps import CONFIG
 from book.quantities.text import size
 
 LINE = Timeline(6)
 CORES, SRAM, HBM, DOT, SCORES, TILES = range(6)
-SRAM_BANDWIDTH = published.PUBLISHED["sram_bandwidth"]
+SRAM_BANDWIDTH = PUBLISHED["sram_bandwidth"]
 # bfloat16
 WEIGHTS_BYTES = 2 * CONFIG.n_parameters
 # units of the drawing for a TB/s
