@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
@@ -19,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:]?)', re.DOTALL)
 # of the theme's script: where a page is no file, it loads the search index, which is large, along with the page
-INDEX_AT_ONCE, INDEX_ON_SEARCH = '(location.protocol!=="file:"),', "(!1),"
+INDEX = '(location.protocol!=="file:"),', "(!1),"
+DIALOG = 'role="dialog">', 'role="dialog" aria-label="Search">'
 LAB = re.compile(r"labs/[^/]+\.py")
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
@@ -36,6 +38,7 @@ def on_config(config: Any, **_: Any) -> Any:
     """Forget the package before anything imports it, so that `mkdocs serve` shows a formula as it is after an edit."""
     for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "book")]:
         del sys.modules[name]
+    config.mdx_configs["abbr"] = {"glossary": importlib.import_module("book.chapters.glossary").tooltips()}
     return config
 
 
@@ -72,14 +75,19 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
-    """Typeset the formulas as MathML, and make links that start at the site's root relative to the page."""
-    content = FORMULA.sub(_mathml, content)
+    """Typeset formulas as MathML, thin out tooltips, make links that start at the site's root relative to the page."""
+    content = importlib.import_module("book.chapters.glossary").once(FORMULA.sub(_mathml, content))
     return SITE_LINK.sub(lambda match: f'href="{get_relative_url(match[1], page.url)}"', content)
 
 
 def on_post_page(output: str, **_: Any) -> str:
     """Name the theme's search dialog, which screen readers announce."""
-    return output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
+    return _replaced(output, *DIALOG)
+
+
+def on_post_template(output_content: str, template_name: str, **_: Any) -> str:
+    """The same on the page for missing pages."""
+    return _replaced(output_content, *DIALOG) if template_name == "404.html" else output_content
 
 
 def on_post_build(config: Any, **_: Any) -> None:
@@ -88,9 +96,16 @@ def on_post_build(config: Any, **_: Any) -> None:
         # it would be empty
         for name in ("sitemap.xml", "sitemap.xml.gz"):
             Path(config.site_dir, name).unlink(missing_ok=True)
-    for bundle in Path(config.site_dir, "assets/javascripts").glob("bundle.*.min.js"):
-        script = bundle.read_text(encoding="utf-8")
-        bundle.write_text(script.replace(INDEX_AT_ONCE, INDEX_ON_SEARCH), encoding="utf-8")
+    bundles = list(Path(config.site_dir, "assets/javascripts").glob("bundle.*.min.js"))
+    if len(bundles) != 1:
+        raise PluginError(f"the theme has {len(bundles)} scripts named bundle.*.min.js, where there was one to mend")
+    bundles[0].write_text(_replaced(bundles[0].read_text(encoding="utf-8"), *INDEX), encoding="utf-8")
+
+
+def _replaced(theirs: str, old: str, mended: str) -> str:
+    if old not in theirs:
+        raise PluginError(f"the theme has no {old!r} any more, which scripts/mkdocs_hooks.py replaces by {mended!r}")
+    return theirs.replace(old, mended, 1)
 
 
 def _one_sheet(config: Any) -> File:

@@ -1,0 +1,52 @@
+"""What the hooks replace in the theme: it is replaced in the built site, and the build ends where it is not there."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import mkdocs_hooks
+import pytest
+from bs4 import BeautifulSoup
+from mkdocs.exceptions import PluginError
+
+pytest_plugins = ["built_site"]
+
+AT_ONCE, ON_SEARCH = mkdocs_hooks.INDEX
+
+
+def finish(site: Path, *bundles: str) -> list[str]:
+    """What the hook makes of a site that has these scripts of the theme."""
+    folder = site / "assets/javascripts"
+    folder.mkdir(parents=True)
+    files = [folder / f"bundle.{number}.min.js" for number, _ in enumerate(bundles)]
+    for file, script in zip(files, bundles, strict=True):
+        file.write_text(script, encoding="utf-8")
+    mkdocs_hooks.on_post_build(SimpleNamespace(site_url="https://example.org/", site_dir=str(site)))
+    return [file.read_text(encoding="utf-8") for file in files]
+
+
+def test_the_search_index_waits_for_a_search(tmp_path: Path, site: Path) -> None:
+    assert finish(tmp_path, f"before{AT_ONCE}after") == [f"before{ON_SEARCH}after"]
+    (bundle,) = (site / "assets/javascripts").glob("bundle.*.min.js")
+    assert AT_ONCE not in bundle.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("bundles", [(), ("another script",), (AT_ONCE, AT_ONCE)])
+def test_a_theme_that_loads_its_index_in_another_way_ends_the_build(tmp_path: Path, bundles: tuple[str, ...]) -> None:
+    with pytest.raises(PluginError, match="the theme has"):
+        finish(tmp_path, *bundles)
+
+
+def test_the_search_dialog_has_a_name_on_every_page(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert site / "404.html" in pages
+    for page in pages:
+        (dialog,) = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("[data-md-component=search]")
+        assert (dialog["role"], dialog["aria-label"]) == ("dialog", "Search"), page
+
+
+def test_a_theme_without_a_search_dialog_ends_the_build() -> None:
+    with pytest.raises(PluginError, match="dialog"):
+        mkdocs_hooks.on_post_page("<html></html>")
+    with pytest.raises(PluginError, match="dialog"):
+        mkdocs_hooks.on_post_template("<html></html>", template_name="404.html")
+    assert mkdocs_hooks.on_post_template("<xml/>", template_name="sitemap.xml") == "<xml/>"
