@@ -69,16 +69,19 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"actckpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=CommandParser)
 
-    estimated = commands.add_parser("estimate", help="one training step by the closed form")
+    def add(name: str, words: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+
+    estimated = add("estimate", "one training step by the closed form")
     _add_step_options(estimated)
     estimated.add_argument(
         "--accounting", default="llama", help=f"{', '.join(ACCOUNTINGS)} (default: llama)", metavar="A"
     )
-    measured = commands.add_parser("measure", help="the same, measured on the real block on meta tensors")
+    measured = add("measure", "the same, measured on the real block on meta tensors")
     _add_step_options(measured)
 
     for name, what in (("models", PRESETS), ("policies", POLICIES), ("accelerators", ACCELERATORS)):
-        listed = commands.add_parser(name, help=f"the {name} that are known by name: {len(what)}")
+        listed = add(name, f"the {name} that are known by name: {len(what)}")
         listed.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
