@@ -1,0 +1,1 @@
+"""How labs are executed: a template, settings and a kernel, which mkdocs-jupyter finds here."""
