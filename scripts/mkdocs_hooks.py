@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import logging
 import os
 import re
 import sys
@@ -26,8 +27,22 @@ LAB = re.compile(r"labs/[^/]+\.py")
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
 
+class EndBuild(logging.Handler):
+    """Ends the build at a warning, also where `--quiet` keeps it from being counted."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Raise the warning as an error."""
+        raise PluginError(record.getMessage())
+
+
 def on_startup(**_: Any) -> None:
-    """Import from the checkout that is built, rather than from another one that may be installed."""
+    """Import from the checkout that is built, rather than from another one that may be installed.
+
+    And end a build where a block of code fails: its traceback would stand on the page.
+    """
+    blocks = logging.getLogger("mkdocs.plugins.markdown_exec")
+    blocks.setLevel(logging.WARNING)
+    blocks.addHandler(EndBuild())
     sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "scripts")]
     # the template and the settings by which labs are executed, and none of the user's own
     os.environ.update(dict.fromkeys(("JUPYTER_PATH", "JUPYTER_CONFIG_DIR"), str(ROOT / "docs/book/jupyter")))

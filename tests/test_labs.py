@@ -151,3 +151,21 @@ def test_a_measurement_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(TypeError):
         measured.measure(config, seq_len=128, policy="full")
     measured._folder.cache_clear()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"asked": "another question", "step": {}}', "null"])
+def test_an_entry_that_is_no_answer_counts_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    import actckpt
+
+    measured = importlib.import_module("book.quantities.measured")
+    monkeypatch.setattr(measured, "CACHE", tmp_path)
+    measured._folder.cache_clear()
+    config = replace(actckpt.PRESETS["llama-3.2-1b"], n_layers=2)
+    truth = measured.measure(config, seq_len=128)
+    (entry,) = tmp_path.rglob("*.json")
+    entry.write_text(content, encoding="utf-8")
+    assert measured.measure(config, seq_len=128) == truth
+    assert '"asked"' in entry.read_text(encoding="utf-8")
+    measured._folder.cache_clear()

@@ -1,5 +1,6 @@
 """scripts/: they parse, say in one line what is missing, and manage without npm."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -11,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = [ROOT / "scripts/setup", ROOT / "scripts/serve", ROOT / "scripts/test", ROOT / ".ci/run"]
-TOOLS = ("bash", "cat", "cp", "dirname", "env", "grep", "head", "id", "mkdir", "rm", "tail")
+TOOLS = ("bash", "cat", "cp", "dirname", "env", "grep", "head", "id", "mkdir", "readlink", "rm", "tail")
 
 
 @pytest.fixture
@@ -143,9 +144,54 @@ def test_taken_port() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         line = refusal(bash(f"scripts/serve --port {port}", os.environ["PATH"]))
-    assert line == f"serve: port {port} is taken: choose another with --port N"
+    assert line == f"serve: port {port}: Address already in use: choose another with --port N"
 
 
 @pytest.mark.parametrize("port", ["", "eight", "0", "70000"])
 def test_impossible_port(port: str) -> None:
     assert "it must be a number from 1 to 65535" in refusal(bash(f"scripts/serve --port '{port}'", os.environ["PATH"]))
+
+
+def setup(code: str, root: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What functions of scripts/setup do in a checkout that is a folder of the test's."""
+    (root / "docs/assets").mkdir(parents=True, exist_ok=True)
+    # the folder is that of the script, so the script is a copy
+    (root / "scripts").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "scripts/setup", root / "scripts")
+    return bash(f"source {root}/scripts/setup; {code}", os.environ["PATH"], PYTHON=sys.executable, **variables)
+
+
+def test_one_set_up_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / ".cache").mkdir()
+    with (tmp_path / ".cache/set-up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = setup(f"timeout 2 bash -c 'source {tmp_path}/scripts/setup; lock; echo got it'", tmp_path)
+    assert waiting.stdout == "setup: another set-up is running: waiting for it\n"
+    free = setup("lock; unlock; lock; echo got it", tmp_path)
+    assert (free.returncode, free.stdout) == (0, "got it\n")
+
+
+def test_the_base_python_is_no_environment(tmp_path: Path) -> None:
+    folder = tmp_path / ".venv/bin"
+    folder.mkdir(parents=True)
+    write_tool(folder, "python", f'exec {Path(sys.executable).resolve()} "$@"')
+    assert setup("is_venv", tmp_path).returncode != 0
+    write_tool(folder, "python", f'exec {sys.executable} "$@"')
+    assert setup("is_venv", tmp_path).returncode == 0
+
+
+def test_a_shell_that_knows_other_folders(tmp_path: Path) -> None:
+    done = bash(f"cd {ROOT} && scripts/serve --port 0", os.environ["PATH"], CDPATH=f".:{tmp_path}")
+    assert refusal(done).startswith("serve: the port is 0")
+
+
+def test_a_link_to_a_script(tmp_path: Path) -> None:
+    (tmp_path / "serve").symlink_to(ROOT / "scripts/serve")
+    assert refusal(bash(f"{tmp_path}/serve --port 0", os.environ["PATH"])).startswith("serve: the port is 0")
+
+
+@pytest.mark.parametrize("folder", [".cache", ".venv", "docs/assets/vendor"])
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "docs/assets").mkdir(parents=True)
+    (tmp_path / folder).touch()
+    assert refusal(setup("check_checkout", tmp_path)) == f"setup: {folder} is no folder: delete it"

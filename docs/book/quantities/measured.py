@@ -1,13 +1,16 @@
 """measure, with its answers kept: a measurement is repeated only when something that it runs has changed.
 
-No closed form is among what a measurement runs, so that a changed formula meets the same measurement.
+No closed form is among what a measurement runs, so that a changed formula meets the same measurement. An answer is kept
+beside its question, as JSON. What cannot be read, or answers another question, counts as absent.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import pickle
+from contextlib import suppress
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
@@ -17,25 +20,60 @@ import closure
 
 from actckpt import ModelConfig, Step
 from actckpt.config import get_config
+from actckpt.ledger import Ledger, Term
+from actckpt.policy import get_policy
+from actckpt.step import Flops, Head, States
 
 CACHE = closure.ROOT / ".cache/measurements"
+PLAIN = ("model", "seq_len", "batch_size", "n_layers", "accounting", "attention", "working_bytes")
 
 
 def measure(model: str | ModelConfig, **options: Any) -> Step[int]:
     """`actckpt.measure`, from the cache where it has been asked the same before."""
     asked = repr((get_config(model), sorted(options.items())))
-    kept = _folder() / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.pickle"
-    if kept.is_file():
-        step: Step[int] = pickle.loads(kept.read_bytes())
-        return step
+    kept = _folder() / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        answer = json.loads(kept.read_text(encoding="utf-8"))
+        if answer["asked"] == asked:
+            return _read(answer["step"])
     from actckpt import measure as measure_now
 
     step = measure_now(model, **options)
     # another build may be writing the same file
     unfinished = kept.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(pickle.dumps(step))
+    unfinished.write_text(json.dumps({"asked": asked, "step": _written(step)}), encoding="utf-8")
     unfinished.replace(kept)
     return step
+
+
+def _written(step: Step[int]) -> dict[str, Any]:
+    return {name: getattr(step, name) for name in PLAIN} | {
+        "policy": step.policy.name,
+        "layers": [_terms(ledger) for ledger in step.layers],
+        "head": [_terms(step.head.ledger), step.head.flops],
+        "states": asdict(step.states),
+        "flops": [step.flops.forward, step.flops.backward, step.flops.recompute],
+    }
+
+
+def _terms(ledger: Ledger[int]) -> list[tuple[object, ...]]:
+    return [(term.name, term.component, term.shape, term.dtype) for term in ledger]
+
+
+def _read(content: dict[str, Any]) -> Step[int]:
+    saved, flops = content["head"]
+    return Step(
+        **{name: content[name] for name in PLAIN},
+        policy=get_policy(content["policy"]),
+        layers=tuple(map(_ledger, content["layers"])),
+        head=Head(_ledger(saved), flops),
+        states=States(**content["states"]),
+        flops=Flops(*content["flops"]),
+    )
+
+
+def _ledger(terms: list[tuple[str, str, list[int], str]]) -> Ledger[int]:
+    return Ledger(tuple(Term(name, component, tuple(shape), dtype) for name, component, shape, dtype in terms))
 
 
 @cache
