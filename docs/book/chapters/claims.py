@@ -34,8 +34,8 @@ def summary() -> Markup:
     theirs = [claim for claim in CLAIMS if claim.element]
     counts = verdicts(theirs)
     return html(
-        "<p>Of {{ n(theirs | length) }} statements of the workshop, <strong>{{ n(counts.holds) }} hold</strong> as they "
-        "stand, <strong>{{ n(counts.only_when) }} hold under a condition</strong> that they do not name, and "
+        "<p>Of {{ n(theirs | length) }} statements of the workshop, <strong>{{ n(counts.holds) }} hold</strong> as "
+        "they stand, <strong>{{ n(counts.only_when) }} hold under a condition</strong> that they do not name, and "
         "<strong>{{ n(counts.fails) }} do not hold</strong>. {{ n(counts.cited) }} are about other people's code or "
         "about hardware: nothing here can compute those, so they have a source and no verdict. Of our own "
         "{{ n(ours | length) }} statements, {{ n(ours_hold) }} hold.</p>",

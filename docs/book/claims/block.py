@@ -8,8 +8,7 @@ from actckpt.figures.drawing import LABELS
 from book.claims import names
 from book.claims.claim import Finding, Stated, claim, judge, n, near
 from book.claims.names import EAGER, PAPER, PAPER_LINK
-from book.quantities.costs import stages
-from book.quantities.steps import CONFIG, LONG, SIZES, growth, sbh, step
+from book.quantities.steps import CONFIG, LONG, SIZES, block_at, growth, sbh, step
 
 LINEAR, SQUARED = Stated(34, "SBH"), Stated(5, "nS²")
 ATTENTION, FFN, NORM = Stated(11, "SBH"), Stated(19, "SBH"), Stated(4, "SBH")
@@ -30,10 +29,10 @@ part = partial(
     says="Every intermediate tensor of the forward pass is an activation that is held.",
     taught="workshop/activations/#layer-stack",
     source=f"{PAPER_LINK}, §4",
-    tests=("test_measurement::test_saved_ledger_of_a_block_is_a_layer_of_the_measurement",),
+    tests=(names.MEASURED,),
 )
 def every_tensor() -> Finding:
-    written = {name for stage in stages(LONG) for name in stage.writes}
+    written = {name for stage in block_at(LONG).stages for name in stage.writes}
     kept = [term.name for term in step().block if term.name in written]
     return judge(
         f"The forward pass of a Llama block writes {n(len(written))} tensors and keeps {n(len(kept))} of them: those "
@@ -69,7 +68,10 @@ def squared() -> Finding:
 
 
 @total(
-    element="W4", says="These coefficients count elements; in bfloat16 each is two bytes.", source=f"{PAPER_LINK}, §4"
+    element="W4",
+    says="These coefficients count elements; in bfloat16 each is two bytes.",
+    source=f"{PAPER_LINK}, §4",
+    tests=(names.PAPERS_LAYER,),
 )
 def elements() -> Finding:
     square = CONFIG.hidden_size
@@ -121,10 +123,10 @@ def norm_part() -> Finding:
     says="A norm stores its statistics and its normalised output.",
     taught="workshop/activations/#a-norm-keeps-its-input",
     source=SOURCE,
-    tests=("test_ops::test_saved_sets",),
+    tests=(names.MEASURED,),
 )
 def norm_output() -> Finding:
-    saves = stages(LONG)[0].saves
+    saves = block_at(LONG).stages[0].saves
     rstd, block = (step().block[name].bytes for name in ("norm_1.rstd", "input"))
     return judge(
         f"It keeps {' and '.join(f'<code>{name}</code>' for name in saves)}. The statistic is "
@@ -134,7 +136,7 @@ def norm_output() -> Finding:
     )
 
 
-@part(says="At long sequences attention is the largest part.", tests=("test_figures::test_component_shares",))
+@part(says="At long sequences attention is the largest part.", tests=(names.MEASURED,))
 def largest() -> Finding:
     eager, flash = (max(step(**how).block.by_component().items(), key=lambda part: part[1]) for how in (EAGER, {}))
     shares = [100 * part[1] / step(**how).block.bytes for part, how in ((eager, EAGER), (flash, {}))]

@@ -48,7 +48,17 @@ def llama_coefficients(half: str) -> tuple[float, float]:
 
 def llama_ffn_share(seq_len: int) -> float:
     """The FFN's share of the forward FLOPs of Llama 3.1 8B with flash attention."""
-    return forward_flops(seq_len, "ffn_half") / forward_flops(seq_len, "forward")
+    return forward_flops(seq_len, "ffn_half") / forward_flops(seq_len)
+
+
+def falls_to_half(share: Callable[[int], float]) -> int:
+    """The shortest sequence at which a share that falls with the length is a half."""
+    return bisect_left(range(LENGTHS[-1]), True, 1, key=lambda seq_len: share(seq_len) <= 0.5)
+
+
+def listed(stated: dict[str, Stated]) -> str:
+    """Some statements, one after another."""
+    return ", ".join(map(str, stated.values()))
 
 
 def percents(shares: dict[str, float]) -> str:
@@ -117,8 +127,7 @@ def twice_the_projections() -> Finding:
 def ffn_dominates() -> Finding:
     shares: tuple[Callable[[int], float], ...] = (partial(forward_share, "ffn"), llama_ffn_share)
     gpt, llama = ([100 * share(seq_len) for seq_len in (LENGTHS[0], LONG)] for share in shares)
-    # a share falls as the length grows
-    turns = [bisect_left(range(LENGTHS[-1]), -0.5, 1, key=lambda s, share=share: -share(s)) for share in shares]
+    turns = [falls_to_half(share) for share in shares]
     return judge(
         f"By the workshop's formulas the FFN has {n(gpt[0], 0, '%')} of the FLOPs of the 8B shape at {SHORTEST} "
         f"tokens and {n(gpt[1], 0, '%')} at {AT_LONG}. In Llama 3.1 8B with flash attention: {n(llama[0], 0, '%')} and "
@@ -134,7 +143,7 @@ def ffn_dominates() -> Finding:
     says=f"Recomputation adds {THIRD} of compute at most.",
     taught=NO_THIRD,
     source=f"{PAPER_LINK}, Table 4",
-    tests=(names.AT_MOST_A_THIRD,),
+    tests=(names.AT_MOST_A_THIRD, names.PUBLISHED),
 )
 def at_most_a_third() -> Finding:
     most = max(
@@ -163,13 +172,13 @@ def overheads_at(seq_len: int, stated: dict[str, Stated]) -> Finding:
     return judge(f"{percents(found)}.", holds=all_near(found, stated))
 
 
-@overheads(says=f"For short sequences A, B and C cost {', '.join(map(str, SHORT.values()))}.")
+@overheads(says=f"For short sequences A, B and C cost {listed(SHORT)}.")
 def short_sequences() -> Finding:
     return overheads_at(1, SHORT)
 
 
 @overheads(
-    says=f"Where S = H they cost {', '.join(map(str, AT_H.values()))}.",
+    says=f"Where S = H they cost {listed(AT_H)}.",
     tests=("test_formulas::test_at_s_equal_to_h_the_overheads_are_a_seventh_four_21sts_and_a_third",),
 )
 def s_equals_h() -> Finding:
@@ -194,7 +203,7 @@ def ranges() -> Finding:
     says="Recomputing both always costs exactly one third.",
     taught=NO_THIRD,
     source=CHECKPOINT,
-    tests=("test_formulas::test_full_costs_24_to_28_percent_for_8b_from_1k_to_128k",),
+    tests=("test_formulas::test_full_costs_24_to_28_percent_for_8b_from_1k_to_128k", names.LLAMAS_FLOPS),
 )
 def always_a_third() -> Finding:
     shares = [overhead("full", seq_len=seq_len) for seq_len in LENGTHS]
@@ -214,7 +223,7 @@ def always_a_third() -> Finding:
     says="Attention's overhead rises with the length.",
     taught="workshop/compute-cost/#overhead-over-sequence-length",
     source=SOURCE,
-    tests=(names.OVERHEADS,),
+    tests=(names.OVERHEADS, names.MEASURED),
 )
 def attention_rises() -> Finding:
     rows = [[overhead("attention", seq_len=s, **how) for s in LENGTHS] for how in (WORKSHOP, EAGER, {})]
@@ -228,7 +237,7 @@ def attention_rises() -> Finding:
 
 @claim(
     element="W14",
-    says=f"With {UNITS['attention']} and {UNITS['ffn']} FLOPs, A, B and C cost {', '.join(map(str, EXAMPLE.values()))}.",
+    says=f"With {UNITS['attention']} and {UNITS['ffn']} FLOPs, A, B and C cost {listed(EXAMPLE)}.",
     taught=EXAMPLES,
     source="arithmetic",
     tests=("test_formulas::test_the_worked_example_100_and_300",),
@@ -244,7 +253,7 @@ def example() -> Finding:
     says=f"{UNITS['attention']} and {UNITS['ffn']} are FLOPs of such a block.",
     taught=EXAMPLES,
     source=SOURCE,
-    tests=("test_claims::test_the_formulas_give_the_ffn_twice_attention_at_most",),
+    tests=("test_claims::test_the_formulas_give_the_ffn_twice_attention_at_most", names.PAPERS_FLOPS),
 )
 def example_from_formulas() -> Finding:
     most = coefficients("ffn")[0] / coefficients("attention")[0]

@@ -66,7 +66,7 @@ def heavy_ffn() -> Finding:
     says="Recomputing the FFN is expensive for what it saves.",
     taught=PERCENT,
     source=f"{PAPER_LINK}, §5",
-    tests=("test_figures_tradeoffs::test_policy_frontier",),
+    tests=(names.TRADEOFF, names.MEASURED),
 )
 def poor_value() -> Finding:
     (ffn, attention), (flash_ffn, flash_attention) = (
@@ -106,7 +106,7 @@ def ten_times() -> Finding:
     says="Attention's advantage grows with the sequence.",
     taught="workshop/attention-first/#the-advantage-grows",
     source=f"{FLASH_2}, §3.1",
-    tests=("test_figures_tradeoffs::test_advantage_over_seq_len",),
+    tests=(names.STRATEGIES, names.OVERHEADS, names.TRADEOFF, names.MEASURED),
 )
 def advantage_grows() -> Finding:
     rows = [[advantage(seq_len, **how) for seq_len in LENGTHS] for how in (WORKSHOP, EAGER, {})]

@@ -53,9 +53,10 @@ def exact() -> Finding:
 
 
 @in_the_kernel(
-    says="Flash attention is activation checkpointing inside the kernel: it stores no matrix and recomputes the scores.",
+    says="Flash attention is activation checkpointing inside the kernel: it stores no matrix and recomputes the "
+    "scores.",
     source=f"{FLASH_1}, §3.1",
-    tests=(names.NO_MATRIX, names.FLASH_BACKWARD),
+    tests=(names.FLASH_BACKWARD, names.MEASURED),
 )
 def built_in() -> Finding:
     flash, plain = flash_backward(), 2
@@ -70,7 +71,7 @@ def built_in() -> Finding:
 @in_the_kernel(
     says="For each row it stores the maximum and the sum.",
     source=f"{FLASH_2}, §3.1",
-    tests=("test_attention::test_saves_its_inputs_output_and_lse", names.MEASURED),
+    tests=(names.MEASURED,),
 )
 def row_statistics() -> Finding:
     kept = step().block.where(lambda term: term.name.startswith("attention.") and term.dtype == "float32").bytes
@@ -83,9 +84,7 @@ def row_statistics() -> Finding:
     )
 
 
-@in_the_kernel(
-    says="Its memory is O(S).", source=f"{FLASH_1}, theorem 1", tests=("test_figures::test_accountings_over_seq_len",)
-)
+@in_the_kernel(says="Its memory is O(S).", source=f"{FLASH_1}, theorem 1", tests=(names.MEASURED,))
 def linear_memory() -> Finding:
     power = exponent()
     return judge(f"Activations grow with S to the power {n(power, 2)}.", holds=near(power, 1, 0.001))
@@ -135,7 +134,7 @@ def more_flops() -> Finding:
 @less_time(
     says="Standard attention is bound by memory: its arithmetic units wait.",
     source=f"{FLASH_1}, §2",
-    tests=("test_flash_page::test_attention_bounds",),
+    tests=("test_flash_page::test_attention_bounds", names.HARDWARE, names.PUBLISHED),
 )
 def waiting() -> Finding:
     busy = 1 - idle()
@@ -178,7 +177,7 @@ def composes() -> Finding:
     says="Flash attention makes training at 32K to 128K tokens feasible.",
     taught=COMPOSED,
     source=f"{FLASH_1}, §4",
-    tests=(names.PEAK,),
+    tests=(names.STATES, names.HARDWARE, names.PEAK, names.MEASURED),
 )
 def long_context() -> Finding:
     lengths = (2 * LONG, LENGTHS[-1])

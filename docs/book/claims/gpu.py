@@ -56,7 +56,7 @@ def hbm() -> Finding:
     says=f"SRAM is about {FASTER} faster.",
     taught=MEMORY,
     source=f"{FLASH_1}, §2.1",
-    tests=(names.HARDWARE,),
+    tests=(names.HARDWARE, names.PUBLISHED),
 )
 def sram_faster() -> Finding:
     ratio = bandwidth_ratio()
@@ -78,6 +78,7 @@ def sram_smaller() -> Finding:
     says=f"SRAM answers within some {CYCLES[0]} cycles, HBM within {CYCLES[1]} to {CYCLES[2]}.",
     taught=MEMORY,
     source=f"{AMPERE_LINK}, table IV",
+    tests=(names.PUBLISHED,),
 )
 def latency() -> Finding:
     return cited(
@@ -107,7 +108,7 @@ def matrix() -> Finding:
     says="Standard attention goes to HBM and back three times.",
     taught=KERNELS,
     source=f"{FLASH_1}, algorithm 0",
-    tests=("test_flash_page::test_standard_attention_moves_what_its_ops_read_and_write",),
+    tests=(names.TRAFFIC,),
 )
 def round_trips() -> Finding:
     shape = Shape.of(CONFIG, int(LENGTH.value))
@@ -126,7 +127,7 @@ def round_trips() -> Finding:
     says="Standard attention moves O(S²), flash attention O(S²/M).",
     taught=KERNELS,
     source=f"{FLASH_1}, theorem 2",
-    tests=("test_flash_page::test_traffic_grows_as_theorem_2_says",),
+    tests=("test_flash_page::test_traffic_grows_as_theorem_2_says", names.TRAFFIC, names.HARDWARE),
 )
 def hbm_traffic() -> Finding:
     d, elements = CONFIG.head_dim, DEVICE.shared_bytes // 2

@@ -24,7 +24,8 @@ WORTH_TAKING = "workshop/attention-first/#policies-worth-taking"
 )
 def formula_is_measurement() -> Finding:
     # blocks are alike: a few of them are as good as all
-    model, seq_len, policies = replace(PRESETS["llama-3.2-1b"], n_layers=4), 2048, ("none", "ffn", "save_attention")
+    model, seq_len = replace(PRESETS["llama-3.2-1b"], n_layers=4), 2048
+    policies = ("none", "ffn", "save_attention")
     differences = []
     for policy in policies:
         formula, measured = (ask(model, seq_len=seq_len, policy=policy).total_bytes for ask in (estimate, measure))
@@ -51,7 +52,12 @@ def share_first() -> Finding:
     )
 
 
-@claim(says="Recompute first what is no matmul.", taught=WORTH_TAKING, source=CHECKPOINT, tests=(names.POINTWISE,))
+@claim(
+    says="Recompute first what is no matmul.",
+    taught=WORTH_TAKING,
+    source=CHECKPOINT,
+    tests=(names.POINTWISE, names.MEASURED),
+)
 def pointwise_first() -> Finding:
     share, cost = saved("pointwise"), overhead("pointwise")
     return judge(
@@ -65,7 +71,7 @@ def pointwise_first() -> Finding:
     says="With flash attention, the FFN half comes before the attention half, from a length that is less than H.",
     taught="workshop/attention-first/#where-it-turns-round",
     source=CHECKPOINT,
-    tests=("test_tradeoff::test_the_parity_is_near_a_fixed_share_of_the_hidden_size",),
+    tests=("test_tradeoff::test_the_parity_is_near_a_fixed_share_of_the_hidden_size", names.MEASURED),
 )
 def ffn_first() -> Finding:
     parities = [parity_length(model) or LONGEST for model in SIZES]
@@ -81,7 +87,7 @@ def ffn_first() -> Finding:
     says="When the whole block has to go, keep the attention op's output: it is cheaper at every length.",
     taught=WORTH_TAKING,
     source=CHECKPOINT,
-    tests=(names.POLICIES_LEAVE,),
+    tests=(names.POLICIES_LEAVE, names.MEASURED),
 )
 def keep_the_op() -> Finding:
     kept, full = ([100 * overhead(policy, seq_len=s) for s in LENGTHS] for policy in ("save_attention", "full"))
@@ -98,7 +104,7 @@ def keep_the_op() -> Finding:
     says="Once blocks are recomputed, look at the logits.",
     taught="workshop/training-memory/#logits",
     source=f"{PAPER_LINK}, §4.3",
-    tests=(names.PEAK,),
+    tests=(names.MEASURED,),
 )
 def logits_matter() -> Finding:
     full = step("full")

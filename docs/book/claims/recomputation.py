@@ -99,7 +99,7 @@ def c_leaves() -> Finding:
     says="Norms are rarely worth recomputing.",
     taught="workshop/attention-first/#policies-worth-taking",
     source=CHECKPOINT,
-    tests=(names.POINTWISE,),
+    tests=(names.POINTWISE, names.MEASURED),
 )
 def norms() -> Finding:
     block, left = step().block, {term.name for term in step("pointwise").block}

@@ -23,7 +23,7 @@ FFN_COMPUTE, THIRD = (Stated(57), Stated(67, "%")), Stated(33, "%")
     says="Activations dominate at scale, and the quadratic term is the reason.",
     taught="workshop/takeaways/#activations-dominate",
     source=f"{PAPER_LINK}, §4",
-    tests=("test_figures::test_accountings_over_seq_len", names.STATES),
+    tests=(names.PAPERS_LAYER, names.MEASURED, names.STATES),
 )
 def takeaway_1() -> Finding:
     fixed, workshop, eager, flash = states(), kept(**WORKSHOP), kept(**EAGER), kept()
@@ -62,11 +62,11 @@ def takeaway_2() -> Finding:
 
 @claim(
     element="W27",
-    says=f"Recomputing the FFN is expensive, {FFN_RANGE[0]}–{FFN_RANGE[1]}, as it has {FFN_COMPUTE[0]}–{FFN_COMPUTE[1]} "
-    "of the forward compute: a last resort.",
+    says=f"Recomputing the FFN is expensive, {FFN_RANGE[0]}–{FFN_RANGE[1]}, as it has "
+    f"{FFN_COMPUTE[0]}–{FFN_COMPUTE[1]} of the forward compute: a last resort.",
     taught="workshop/takeaways/#ffn-is-expensive",
     source=APPENDIX_A,
-    tests=(names.OVERHEADS,),
+    tests=(names.OVERHEADS, names.TRADEOFF, names.MEASURED),
 )
 def takeaway_3() -> Finding:
     short, at_h, long = (100 * forward_share("ffn", seq_len) for seq_len in (1, CONFIG.hidden_size, LONG))
@@ -88,7 +88,7 @@ def takeaway_3() -> Finding:
     says=f"The overhead ends at about {THIRD}, whatever is recomputed.",
     taught="workshop/takeaways/#at-most-a-third",
     source=f"{PAPER_LINK}, Table 4",
-    tests=(names.AT_MOST_A_THIRD,),
+    tests=(names.AT_MOST_A_THIRD, names.PUBLISHED),
 )
 def takeaway_4() -> Finding:
     return at_most_a_third()
@@ -99,7 +99,7 @@ def takeaway_4() -> Finding:
     says="Flash attention is checkpointing, inside the kernel.",
     taught="workshop/takeaways/#flash-is-checkpointing",
     source=f"{FLASH_1}, §3.1",
-    tests=(names.NO_MATRIX, names.FLASH_BACKWARD),
+    tests=(names.FLASH_BACKWARD, names.MEASURED),
 )
 def takeaway_5() -> Finding:
     return built_in()
