@@ -76,13 +76,13 @@ def dtype(name: str, dtype: str) -> Fault:
     return changed(llama.llama_block, lambda block, *_: with_tensor(name, dtype=dtype)(block))
 
 
-def stages(describe: BlockOf, region: str, **changes: Callable[[Any], Any]) -> Fault:
+def stages(describe: BlockOf, inside: str, /, **changes: Callable[[Any], Any]) -> Fault:
     """A block with other stages in a region: what they have, from themselves."""
 
     def change(block: Block[Form], *_: Any) -> Block[Form]:
         found = [
             replace(stage, **{name: value(stage) for name, value in changes.items()})
-            if stage.is_inside(region)
+            if stage.is_inside(inside)
             else stage
             for stage in block.stages
         ]
@@ -109,6 +109,10 @@ def attribute(owner: Any, name: str, change: Callable[[Any], Any]) -> Fault:
 def growing_states(step: Step, *_: Any) -> Step:
     states = replace(step.states, optimizer_bytes=step.states.optimizer_bytes + step.seq_len)
     return replace(step, states=states)
+
+
+def kept_in_vain(saves: set[str], region: list[block.Stage[Form]], *_: Any) -> set[str]:
+    return saves | {name for stage in region for name in stage.saves if name in ("norm_1.output", "attention.softmax")}
 
 
 def without_first_write(kernels: list[traffic.Kernel], *_: Any) -> list[traffic.Kernel]:
@@ -156,11 +160,9 @@ FAULTS: dict[str, Fault] = {
     "float32 probabilities": dtype("attention.probabilities", "float32"),
     "a larger input": times(LLAMA, "input", 2),
     "a product not kept": changed(LLAMA, lambda block, *_: drop_saved("swiglu.product")(block)),
-    "a checkpoint in vain": changed(
-        saved.region_saves, lambda saves, stages, _: saves | {name for stage in stages for name in stage.saves}
-    ),
+    "tensors kept in vain": changed(saved.region_saves, kept_in_vain),
     # FLOPs
-    "costlier projections": stages(LLAMA, "forward", forward=lambda stage: 3 * stage.forward),
+    "a costlier FFN": stages(LLAMA, "ffn_half", forward=lambda stage: 3 * stage.forward),
     "no scores recomputed": stages(LLAMA, "core_attention", backward=lambda stage: 2 * stage.forward),
     "no causal mask": changed(llama.visible_pairs, lambda _, rows, *__: rows**2),
     "no early stop": everywhere(block.stages_run_again, lambda stages, early_stop: stages),

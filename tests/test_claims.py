@@ -178,7 +178,9 @@ def failures(tests: Iterable[str], *options: str) -> set[str]:
     """Those of some tests that fail, run in this process."""
     noted = Failures()
     paths = [f"{ROOT}/tests/{test.replace('::', '.py::')}" for test in sorted(tests)]
-    status = pytest.main([*paths, "-q", "--tb=no", "-p", "no:cacheprovider", *options], plugins=[noted])
+    status = pytest.main(
+        [*paths, "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:unraisableexception", *options], plugins=[noted]
+    )
     assert status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), paths
     return noted.functions
 

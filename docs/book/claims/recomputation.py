@@ -23,7 +23,7 @@ strategy = partial(claim, element="W10", taught=STRATEGIES, source=SOURCE, tests
     says="With checkpointing, only small tensors at the layers' boundaries are stored.",
     taught="workshop/recomputation/#keep-a-checkpoint",
     source=CHECKPOINT,
-    tests=(names.POLICIES_LEAVE,),
+    tests=(names.POLICIES_LEAVE, names.STRATEGIES),
 )
 def boundaries() -> Finding:
     full, both, workshop = (
