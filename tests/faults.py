@@ -189,6 +189,7 @@ FAULTS: dict[str, Fault] = {
     "less shared memory": attribute(A100, "shared_bytes", lambda size: size // 2),
     "a slower memory": attribute(A100, "bandwidth", lambda rate: rate / 2),
     "a smaller memory": attribute(A100, "memory_bytes", lambda size: size // 2),
+    "a smaller card": attribute(A100, "datasheet_bytes", lambda size: size // 2),
     "a smaller H100": attribute(ACCELERATORS["h100-80gb"], "memory_bytes", lambda size: size - 10**9),
     "a write forgotten": changed(traffic.standard_forward, without_first_write),
     "a load forgotten": changed(traffic.flash_forward, lambda kernels, *_: [replace(k, reads={}) for k in kernels]),

@@ -251,16 +251,17 @@ def test_the_formulas_give_the_ffn_twice_attention_at_most() -> None:
 
 def test_hardware_is_what_the_datasheets_say() -> None:
     datasheets = {
-        # GB, TB/s, dense bfloat16 TFLOP/s, SMs, KiB of an SM, KiB for a thread block, MiB of L2
-        "a100-40gb": (40, 1.555, 312, 108, 192, 163, 40),
-        "a100-80gb": (80, 2.039, 312, 108, 192, 163, 40),
-        "h100-80gb": (80, 3.35, 989, 132, 256, 227, 50),
-        "h200-141gb": (141, 4.8, 989, 132, 256, 227, None),
-        "b200-192gb": (192, 8.0, 2250, 148, 256, 227, None),
+        # GB as sold, MiB by the driver, TB/s, dense bfloat16 TFLOP/s, SMs, KiB of an SM and for a block, MiB of L2
+        "a100-40gb": (40, 40_960, 1.555, 312, 108, 192, 163, 40),
+        "a100-80gb": (80, 81_920, 2.039, 312, 108, 192, 163, 40),
+        "h100-80gb": (80, 81_559, 3.35, 989, 132, 256, 227, 50),
+        "h200-141gb": (141, 143_771, 4.8, 989, 132, 256, 227, None),
+        "b200-192gb": (192, 183_359, 8.0, 2250, 148, 256, 227, None),
     }
     found = {
         name: (
             card.datasheet_bytes / 1e9,
+            card.memory_bytes / 2**20,
             card.bandwidth / 1e12,
             card.bf16_flops / 1e12,
             card.n_sms,
