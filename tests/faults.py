@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from book.quantities.published import PUBLISHED
+from book.quantities.sources import PUBLISHED
 from changed_block import drop_saved, with_tensor
 
 import actckpt.step

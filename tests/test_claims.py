@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from book.chapters import claims as claims_page
 from book.claims import CLAIMS
-from book.quantities.published import PUBLISHED
+from book.quantities.sources import PUBLISHED
 from faults import FAULTS, planted
 
 from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, estimate

@@ -16,7 +16,7 @@ from book.claims.claim import Finding, Stated, claim, judge, n, near
 from book.claims.names import AT_LONG, CHECKPOINT, EAGER, FLASH_2, LONGEST, PAPER_LINK, SHORTEST, WORKSHOP
 from book.quantities.costs import coefficients, forward_flops
 from book.quantities.halves import forward_share
-from book.quantities.published import KORTHIKANTI, more_time
+from book.quantities.sources import more_time
 from book.quantities.steps import CONFIG, LENGTHS, LONG, SIZES, overhead, step
 
 THIRD, STEP, TWICE = Stated(33, "%"), Stated(3), Stated(2)
@@ -159,7 +159,7 @@ def at_most_a_third() -> Finding:
     bound = most <= 1 / 3 + 1e-9
     return judge(
         f"In FLOPs the most that any policy adds, for three models from {SHORTEST} to {LONGEST} tokens, is "
-        f"{n(100 * most, 1, '%')}. In time, {KORTHIKANTI.link} measured {n(100 * time, 0, '%')} for everything.",
+        f"{n(100 * most, 1, '%')}. In time, {PAPER_LINK} measured {n(100 * time, 0, '%')} for everything.",
         holds=bound and time <= 1 / 3,
         when=bound,
         condition="FLOPs are counted, not seconds.",

@@ -15,7 +15,7 @@ from book.claims.names import AT_LONG, CHECKPOINT, EAGER, FLASH_1, FLASH_2, LONG
 from book.claims.step import exponent
 from book.quantities.costs import flash_backward
 from book.quantities.flash import DEVICE, FLASH, STANDARD, idle
-from book.quantities.published import PUBLISHED
+from book.quantities.sources import PUBLISHED
 from book.quantities.steps import CARD, CONFIG, LENGTHS, LONG, RANKS, kept, overhead, saved, step
 from book.quantities.text import tokens
 

@@ -12,7 +12,7 @@ from book.claims import names
 from book.claims.claim import Finding, Stated, cited, claim, judge, n, near
 from book.claims.names import AMPERE_LINK, AT_LONG, DATASHEETS, EAGER, FLASH_1
 from book.quantities.flash import DEVICE, bandwidth_ratio
-from book.quantities.published import PUBLISHED
+from book.quantities.sources import PUBLISHED
 from book.quantities.steps import CONFIG, LONG, step
 
 SMALL = ACCELERATORS["a100-40gb"]

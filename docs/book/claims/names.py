@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from book.claims.claim import n
-from book.quantities.published import AMPERE, KORTHIKANTI
 from book.quantities.sources import SOURCES
 from book.quantities.steps import LENGTHS, LONG
 from book.quantities.text import tokens
@@ -23,7 +22,7 @@ def link(url: str, words: str) -> str:
     return f'<a href="{url}">{words}</a>'
 
 
-PAPER_LINK, AMPERE_LINK = KORTHIKANTI.link, AMPERE.link
+PAPER_LINK, AMPERE_LINK = SOURCES["korthikanti"].link, SOURCES["ampere"].link
 FLASH_1 = link(SOURCES["dao"].url, "Dao et al., arXiv 2205.14135")
 FLASH_2 = link(SOURCES["dao2"].url, "Dao, arXiv 2307.08691")
 LLAMA_3 = link(SOURCES["llama3"].url, "Grattafiori et al., arXiv 2407.21783")
