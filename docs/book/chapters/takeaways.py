@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from book.chapters import claims
 from book.claims import SECTIONS
-from book.claims.claim import Verdict
-from book.components.template import mark
+from book.claims.claim import Verdict, n
 
 
-def takeaway(number: int) -> str:
+def takeaway(number: int) -> Markup:
     """One of the workshop's six, checked."""
-    return f'<div class="ac-claims">{claims.card(SECTIONS["takeaways"][number - 1])}</div>'
+    return Markup('<div class="ac-claims">{}</div>').format(claims.card(SECTIONS["takeaways"][number - 1]))
 
 
-def ours() -> str:
+def ours() -> Markup:
     """What this site would have you remember, checked in the same way."""
     return claims.section("ours")
 
@@ -21,8 +22,7 @@ def ours() -> str:
 def tally() -> str:
     """How the six fare, as a sentence."""
     found = claims.verdicts(SECTIONS["takeaways"])
-    holds, fails = mark(str(found[Verdict.HOLDS])), mark(str(found[Verdict.FAILS]))
     return (
-        f"Of the six, {holds} hold as they stand, {mark(str(found[Verdict.ONLY_WHEN]))} hold under a condition, and "
-        f"{fails} do not hold."
+        f"Of the six, {n(found[Verdict.HOLDS])} hold as they stand, {n(found[Verdict.ONLY_WHEN])} hold under a "
+        f"condition, and {n(found[Verdict.FAILS])} do not hold."
     )

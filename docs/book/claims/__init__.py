@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from book.claims import compute, first, flash, gpu, memory, overheads, recomputation, takeaways, training
-from book.claims.claim import Claim, Finding
+from book.claims import block, compute, first, flash, gpu, ours, recomputation, step, takeaways
+from book.claims.claim import REGISTRY, Claim
 
 SECTIONS: dict[str, tuple[Claim, ...]] = {
-    "block": memory.CLAIMS,
-    "step": training.CLAIMS,
-    "recomputation": recomputation.CLAIMS,
-    "compute": (*compute.CLAIMS, *overheads.CLAIMS),
-    "first": first.CLAIMS,
-    "gpu": gpu.CLAIMS,
-    "flash": flash.CLAIMS,
-    "takeaways": takeaways.WORKSHOPS,
-    "ours": takeaways.OURS,
+    module.__name__.rpartition(".")[2]: tuple(claim for claim in REGISTRY if claim.check.__module__ == module.__name__)
+    for module in (block, step, recomputation, compute, first, gpu, flash, takeaways, ours)
 }
+"""The claims of each section of the page, by the name of the module that checks them."""
 CLAIMS: tuple[Claim, ...] = tuple(claim for claims in SECTIONS.values() for claim in claims)
-
-
-@cache
-def finding(claim: Claim) -> Finding:
-    """What a claim's check finds, computed once a build."""
-    return claim.check()

@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from typing import TypeAlias
+
+from markupsafe import Markup
 
 from book.components.template import mark
-from book.quantities.text import fixed
+from book.quantities.text import NBSP, fixed
 
 
 class Verdict(StrEnum):
-    """What a check comes to."""
+    """What a check comes to: its name, the sign before it, and how it is said."""
 
-    HOLDS = "holds"
-    ONLY_WHEN = "only-when"
-    FAILS = "fails"
-    CITED = "cited"
+    sign: str
+    label: str
 
-    @property
-    def label(self) -> str:
-        """The verdict in words."""
-        return {
-            Verdict.HOLDS: "holds",
-            Verdict.ONLY_WHEN: "holds only when…",
-            Verdict.FAILS: "does not hold",
-            Verdict.CITED: "cited, not computed",
-        }[self]
+    HOLDS = "holds", "✓", "holds"
+    ONLY_WHEN = "only-when", "◐", "holds only when…"
+    FAILS = "fails", "✗", "does not hold"
+    CITED = "cited", "§", "cited, not computed"
+
+    def __new__(cls, value: str, sign: str, label: str) -> Verdict:
+        """A verdict with its sign and its label."""
+        verdict = str.__new__(cls, value)
+        verdict._value_, verdict.sign, verdict.label = value, sign, label
+        return verdict
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Stated:
     unit: str = ""
 
     def __str__(self) -> str:
-        number = f"{self.value:,}{chr(0xA0) if self.unit else ''}{self.unit}"
+        number = f"{self.value:,}{NBSP if self.unit else ''}{self.unit}"
         return f'<data class="ac-stated" value="{self.value}">{number}</data>'
 
 
@@ -52,8 +55,11 @@ class Finding:
     """
 
     verdict: Verdict
-    computed: str
-    condition: str = ""
+    computed: Markup
+    condition: Markup
+
+
+Check: TypeAlias = Callable[[], Finding]
 
 
 @dataclass(frozen=True)
@@ -61,22 +67,46 @@ class Claim:
     """One statement, and how it is checked.
 
     Attributes:
-        id: Its anchor on the page of claims.
         element: The workshop's element that states it; "" for our own.
-        says: The statement, in our words.
-        taught: The chapter and section where it is taught, as a link from the site's root.
-        check: Computes the finding from the package.
+        says: The statement, in our words, as HTML.
+        taught: The chapter and section where it is taught, from the site's root.
         source: Where the matter stands in the literature, as HTML.
-        test: The test that holds the numbers, as "file::function".
+        tests: The tests that fail where a number of it is wrong, as "file::function"; none where nothing is computed.
+        check: Computes the finding from the package.
     """
 
-    id: str
     element: str
-    says: str
+    says: Markup
     taught: str
-    check: Callable[[], Finding]
-    source: str
-    test: str
+    source: Markup
+    tests: tuple[str, ...]
+    check: Check
+
+    @property
+    def id(self) -> str:
+        """Its anchor on the page of claims: the name of its check."""
+        return self.check.__name__.replace("_", "-")
+
+    @cached_property
+    def finding(self) -> Finding:
+        """What its check finds, computed once a build."""
+        return self.check()
+
+
+REGISTRY: list[Claim] = []
+"""Every claim, in the order of definition."""
+
+
+def claim(
+    *, says: str, taught: str, source: str, element: str = "", tests: tuple[str, ...] = ()
+) -> Callable[[Check], Check]:
+    """A decorator that enters the claim that a function checks; see `Claim` for the arguments."""
+
+    def enter(check: Check) -> Check:
+        REGISTRY.append(Claim(element, Markup(says), taught, Markup(source), tests, check))
+        return check
+
+    return enter
 
 
 def judge(computed: str, *, holds: bool, when: bool = False, condition: str = "") -> Finding:
@@ -89,20 +119,21 @@ def judge(computed: str, *, holds: bool, when: bool = False, condition: str = ""
         condition: The condition, or what holds in its place.
     """
     verdict = Verdict.HOLDS if holds else Verdict.ONLY_WHEN if when else Verdict.FAILS
-    return Finding(verdict, computed, condition)
+    return Finding(verdict, Markup(computed), Markup(condition))
 
 
-def cite(says: str) -> Callable[[], Finding]:
-    """A check that nothing computes: what the sources say."""
-    return lambda: Finding(Verdict.CITED, says)
+def cited(says: str) -> Finding:
+    """The finding where nothing is computed: what the sources say."""
+    return Finding(Verdict.CITED, Markup(says), Markup())
 
 
-def near(value: float, stated: float, within: float = 0.05) -> bool:
+def near(value: float, stated: Stated | float, within: float = 0.05) -> bool:
     """Whether a number is what a rounded statement of it says."""
-    return abs(value - stated) <= within * abs(stated)
+    number = stated.value if isinstance(stated, Stated) else stated
+    return abs(value - number) <= within * abs(number)
 
 
-def n(value: float | str, digits: int = 0, unit: str = "") -> str:
+def n(value: float | str, digits: int = 0, unit: str = "") -> Markup:
     """A computed number, marked, with its unit."""
-    number = value if isinstance(value, str) else fixed(float(value), digits)
-    return mark(f"{number}{chr(0xA0) if unit else ''}{unit}")
+    number = value if isinstance(value, str) else fixed(value, digits)
+    return mark(f"{number}{NBSP if unit else ''}{unit}")

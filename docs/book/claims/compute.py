@@ -1,29 +1,87 @@
-"""Claims on the FLOPs of a block and of a step."""
+"""The FLOPs of a block and of a step, and what recomputation adds to them."""
 
 from __future__ import annotations
 
-from book.claims.claim import Claim, Finding, Stated, judge, n
-from book.claims.quantities import (
-    EAGER,
-    FLASH_2,
-    LENGTHS,
-    LONG,
-    PAPER_LINK,
-    WORKSHOP,
-    compute_share,
-    forward_coefficients,
-    step,
-)
+from bisect import bisect_left
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
+
+from actckpt import FlopRules
+from actckpt.formulas.flops import workshop_overheads
+from actckpt.policy import POLICIES
+from book.claims import names
+from book.claims.claim import Finding, Stated, claim, judge, n, near
+from book.claims.names import AT_LONG, CHECKPOINT, EAGER, FLASH_2, LONGEST, PAPER_LINK, SHORTEST, WORKSHOP
+from book.quantities.costs import coefficients, forward_flops
+from book.quantities.halves import forward_share
+from book.quantities.sources import more_time
+from book.quantities.steps import CONFIG, LENGTHS, LONG, SIZES, overhead, step
 
 THIRD, STEP, TWICE = Stated(33, "%"), Stated(3), Stated(2)
 PROJECTIONS, SCORES, FFN_FLOPS = Stated(8, "BSH²"), Stated(4, "BS²H"), Stated(16, "BSH²")
+SHORT = {"attention": Stated(11.1, "%"), "ffn": Stated(22.2, "%"), "both": Stated(33.3, "%")}
+AT_H = {"attention": Stated(14.3, "%"), "ffn": Stated(19.0, "%"), "both": Stated(33.3, "%")}
+EXAMPLE = {"attention": Stated(8.3, "%"), "ffn": Stated(25, "%"), "both": Stated(33.3, "%")}
+UNITS = {"attention": Stated(100), "ffn": Stated(300)}
+TOP = {"attention": Stated(14, "%"), "ffn": Stated(19, "%")}
+OF_A_BLOCK, OVERHEAD = "workshop/compute-cost/#flops-of-a-block", "workshop/compute-cost/#overhead"
+NO_THIRD, EXAMPLES = "workshop/compute-cost/#not-always-a-third", "workshop/compute-cost/#worked-example"
+SOURCE = names.APPENDIX_A
+PLAIN = FlopRules(early_stop=False)
+
+of_a_block = partial(
+    claim, element="W12", taught=OF_A_BLOCK, source=SOURCE, tests=(names.PAPERS_FLOPS, names.LLAMAS_FLOPS)
+)
+
+overheads = partial(claim, element="W13", taught=OVERHEAD, source=SOURCE, tests=(names.OVERHEADS,))
 
 
+def llama_coefficients(half: str) -> tuple[float, float]:
+    """The coefficients of BSH² and of BS²H in the forward FLOPs of a half of Llama 3.1 8B, from two long sequences."""
+    seq_len, h = CONFIG.hidden_size, CONFIG.hidden_size
+    once, twice = (forward_flops(s, f"{half}_half") / (s * h) for s in (seq_len, 2 * seq_len))
+    squared = (twice - once) / seq_len
+    return (once - seq_len * squared) / h, squared
+
+
+def llama_ffn_share(seq_len: int) -> float:
+    """The FFN's share of the forward FLOPs of Llama 3.1 8B with flash attention."""
+    return forward_flops(seq_len, "ffn_half") / forward_flops(seq_len)
+
+
+def falls_to_half(share: Callable[[int], float]) -> int:
+    """The shortest sequence at which a share that falls with the length is a half."""
+    return bisect_left(range(LENGTHS[-1]), True, 1, key=lambda seq_len: share(seq_len) <= 0.5)
+
+
+def listed(stated: dict[str, Stated]) -> str:
+    """Some statements, one after another."""
+    return ", ".join(map(str, stated.values()))
+
+
+def percents(shares: dict[str, float]) -> str:
+    """Some shares as percents, one after another."""
+    return ", ".join(n(100 * share, 1, "%") for share in shares.values())
+
+
+def all_near(shares: dict[str, float], stated: dict[str, Stated], within: float = 0.005) -> bool:
+    """Whether each of some shares is what a rounded statement of it says."""
+    return all(near(100 * shares[name], percent, within) for name, percent in stated.items())
+
+
+@claim(
+    element="W12",
+    says=f"A step costs {STEP} forward passes: the backward pass alone costs {TWICE}.",
+    taught="workshop/compute-cost/#flops-of-a-step",
+    source=f"{FLASH_2}, §3.1",
+    tests=(names.FLASH_BACKWARD, names.LLAMAS_FLOPS),
+)
 def three_forwards() -> Finding:
-    """The backward pass over the forward pass."""
     eager, flash = (float(s.flops.backward / s.flops.forward) for s in (step(**EAGER), step()))
     return judge(
-        f"Backward over forward, Llama 3.1 8B at {n(f'{LONG:,}')} tokens: {n(eager, 2)} with eager, {n(flash, 2)} with "
+        f"Backward over forward, Llama 3.1 8B at {n(LONG)} tokens: {n(eager, 2)} with eager, {n(flash, 2)} with "
         "flash attention, whose backward pass computes the scores again.",
         holds=eager == flash == TWICE.value,
         when=eager == TWICE.value,
@@ -31,9 +89,9 @@ def three_forwards() -> Finding:
     )
 
 
+@of_a_block(says=f"Attention's forward pass takes {PROJECTIONS} + {SCORES} FLOPs.")
 def attention_flops() -> Finding:
-    """The coefficients of attention's forward FLOPs."""
-    gpt, llama = forward_coefficients("attention", "gpt"), forward_coefficients("attention", "llama")
+    gpt, llama = coefficients("attention"), llama_coefficients("attention")
     return judge(
         f"{n(gpt[0])} BSH² + {n(gpt[1])} BS²H in the workshop's block; {n(llama[0])} BSH² + {n(llama[1])} BS²H in "
         "Llama 3.1 8B with causal flash attention.",
@@ -43,9 +101,9 @@ def attention_flops() -> Finding:
     )
 
 
+@of_a_block(says=f"The FFN's takes {FFN_FLOPS}.")
 def ffn_flops() -> Finding:
-    """The coefficient of the FFN's forward FLOPs."""
-    gpt, llama = (forward_coefficients("ffn", block)[0] for block in ("gpt", "llama"))
+    gpt, llama = coefficients("ffn")[0], llama_coefficients("ffn")[0]
     return judge(
         f"{n(gpt)} BSH² for two matrices of width 4H; {n(llama)} BSH² for the three of Llama 3.1 8B.",
         holds=llama == gpt == FFN_FLOPS.value,
@@ -54,81 +112,155 @@ def ffn_flops() -> Finding:
     )
 
 
+@of_a_block(says=f"The FFN has {TWICE} times the FLOPs of attention's projections.")
 def twice_the_projections() -> Finding:
-    """The FFN's FLOPs over those of attention's projections."""
-    ratios = {
-        block: forward_coefficients("ffn", block)[0] / forward_coefficients("attention", block)[0]
-        for block in ("gpt", "llama")
-    }
+    gpt, llama = (of("ffn")[0] / of("attention")[0] for of in (coefficients, llama_coefficients))
     return judge(
-        f"{n(ratios['gpt'])} times in the workshop's block, {n(ratios['llama'], 1)} times in Llama 3.1 8B.",
-        holds=ratios["gpt"] == ratios["llama"] == TWICE.value,
-        when=ratios["gpt"] == TWICE.value,
+        f"{n(gpt)} times in the workshop's block, {n(llama, 1)} times in Llama 3.1 8B.",
+        holds=gpt == llama == TWICE.value,
+        when=gpt == TWICE.value,
         condition="the block is the workshop's.",
     )
 
 
+@of_a_block(says="In most configurations the FFN is the larger part of the compute.")
 def ffn_dominates() -> Finding:
-    """The FFN's share of the forward FLOPs over the length."""
-    by_formula = {s: compute_share("ffn", s, **WORKSHOP) for s in LENGTHS}
-    real = {s: compute_share("ffn", s) for s in LENGTHS}
-    turns = next((s for s, share in by_formula.items() if share <= 0.5), LENGTHS[-1])
-    turns_real = next((s for s, share in real.items() if share <= 0.5), LENGTHS[-1])
+    shares: tuple[Callable[[int], float], ...] = (partial(forward_share, "ffn"), llama_ffn_share)
+    gpt, llama = ([100 * share(seq_len) for seq_len in (LENGTHS[0], LONG)] for share in shares)
+    turns = [falls_to_half(share) for share in shares]
     return judge(
-        f"By the workshop's formulas the FFN has {n(100 * by_formula[1024], 0, '%')} of the FLOPs of the 8B shape at "
-        f"{n('1K')} tokens and {n(100 * by_formula[LONG], 0, '%')} at {n('16K')}. In Llama 3.1 8B with flash "
-        f"attention: {n(100 * real[1024], 0, '%')} and {n(100 * real[LONG], 0, '%')}.",
-        holds=min(*by_formula.values(), *real.values()) > 0.5,
-        when=by_formula[1024] > 0.5,
-        condition=f"the sequence is shorter than {n(f'{turns:,}')} tokens, twice H; in the real block, than "
-        f"{n(f'{turns_real:,}')}.",
+        f"By the workshop's formulas the FFN has {n(gpt[0], 0, '%')} of the FLOPs of the 8B shape at {SHORTEST} "
+        f"tokens and {n(gpt[1], 0, '%')} at {AT_LONG}. In Llama 3.1 8B with flash attention: {n(llama[0], 0, '%')} and "
+        f"{n(llama[1], 0, '%')}.",
+        holds=max(turns) >= LENGTHS[-1],
+        when=gpt[0] > 50,
+        condition=f"the sequence is shorter than {n(turns[0])} tokens, twice H; in the real block, than {n(turns[1])}.",
     )
 
 
-CLAIMS = (
-    Claim(
-        "three-forwards",
-        "W12",
-        f"A step costs {STEP} forward passes: the backward pass alone costs {TWICE}.",
-        "workshop/compute-cost/#flops-of-a-step",
-        three_forwards,
-        f"{FLASH_2}, §3.1",
-        "test_formulas::test_the_flash_backward_is_one_matmul_more_and_changes_nothing_else",
-    ),
-    Claim(
-        "attention-flops",
-        "W12",
-        f"Attention's forward pass takes {PROJECTIONS} + {SCORES} FLOPs.",
-        "workshop/compute-cost/#flops-of-a-block",
-        attention_flops,
-        f"{PAPER_LINK}, appendix A",
-        "test_formulas::test_flops_of_a_llama_block_are_those_of_its_matmuls",
-    ),
-    Claim(
-        "ffn-flops",
-        "W12",
-        f"The FFN's takes {FFN_FLOPS}.",
-        "workshop/compute-cost/#flops-of-a-block",
-        ffn_flops,
-        f"{PAPER_LINK}, appendix A",
-        "test_formulas::test_flops_of_a_llama_block_are_those_of_its_matmuls",
-    ),
-    Claim(
-        "twice-the-projections",
-        "W12",
-        f"The FFN has {TWICE} times the FLOPs of attention's projections.",
-        "workshop/compute-cost/#flops-of-a-block",
-        twice_the_projections,
-        f"{PAPER_LINK}, appendix A",
-        "test_formulas::test_flops_of_a_llama_block_are_those_of_its_matmuls",
-    ),
-    Claim(
-        "ffn-dominates",
-        "W12",
-        "In most configurations the FFN is the larger part of the compute.",
-        "workshop/compute-cost/#flops-of-a-block",
-        ffn_dominates,
-        f"{PAPER_LINK}, appendix A",
-        "test_figures_tradeoffs::test_memory_and_compute",
-    ),
+@claim(
+    element="W1",
+    says=f"Recomputation adds {THIRD} of compute at most.",
+    taught=NO_THIRD,
+    source=f"{PAPER_LINK}, Table 4",
+    tests=(names.AT_MOST_A_THIRD, names.PUBLISHED),
 )
+def at_most_a_third() -> Finding:
+    most = max(
+        overhead(name, model=model, seq_len=seq_len, rules=rules, **how)
+        for name, policy in POLICIES.items()
+        if policy.every == 1
+        for model in SIZES
+        for seq_len in (LENGTHS[0], LONG, LENGTHS[-1])
+        for how in (EAGER, {})
+        for rules in (FlopRules(), PLAIN)
+    )
+    time = more_time("korthikanti_full", "korthikanti_none")
+    bound = most <= 1 / 3 + 1e-9
+    return judge(
+        f"In FLOPs the most that any policy adds, for three models from {SHORTEST} to {LONGEST} tokens, is "
+        f"{n(100 * most, 1, '%')}. In time, {PAPER_LINK} measured {n(100 * time, 0, '%')} for everything.",
+        holds=bound and time <= 1 / 3,
+        when=bound,
+        condition="FLOPs are counted, not seconds.",
+    )
+
+
+def overheads_at(seq_len: int, stated: dict[str, Stated]) -> Finding:
+    """The three overheads at a length, by the workshop's formula."""
+    found = {policy: overhead(policy, seq_len=seq_len, **WORKSHOP) for policy in stated}
+    return judge(f"{percents(found)}.", holds=all_near(found, stated))
+
+
+@overheads(says=f"For short sequences A, B and C cost {listed(SHORT)}.")
+def short_sequences() -> Finding:
+    return overheads_at(1, SHORT)
+
+
+@overheads(
+    says=f"Where S = H they cost {listed(AT_H)}.",
+    tests=("test_formulas::test_at_s_equal_to_h_the_overheads_are_a_seventh_four_21sts_and_a_third",),
+)
+def s_equals_h() -> Finding:
+    return overheads_at(CONFIG.hidden_size, AT_H)
+
+
+@overheads(says=f"So attention costs no more than about {TOP['attention']}, and the FFN no less than {TOP['ffn']}.")
+def ranges() -> Finding:
+    h = CONFIG.hidden_size
+    at_h, beyond = ({half: overhead(half, seq_len=s, **WORKSHOP) for half in TOP} for s in (h, LONG))
+    return judge(
+        f"Attention and FFN cost {percents(at_h)} where S = H, and {percents(beyond)} at {AT_LONG} tokens.",
+        holds=100 * beyond["attention"] < 1.05 * TOP["attention"].value
+        and 100 * beyond["ffn"] > 0.95 * TOP["ffn"].value,
+        when=all_near(at_h, TOP, 0.05),
+        condition=f"S is at most H, {n(h)} tokens for the 8B model. The ranges stop there, the sequences do not.",
+    )
+
+
+@claim(
+    element="W13",
+    says="Recomputing both always costs exactly one third.",
+    taught=NO_THIRD,
+    source=CHECKPOINT,
+    tests=("test_formulas::test_full_costs_24_to_28_percent_for_8b_from_1k_to_128k", names.LLAMAS_FLOPS),
+)
+def always_a_third() -> Finding:
+    shares = [overhead("full", seq_len=seq_len) for seq_len in LENGTHS]
+    plain = overhead("both", rules=PLAIN, **EAGER)
+    return judge(
+        f"Whole blocks of Llama 3.1 8B cost {n(100 * min(shares), 0)}–{n(100 * max(shares), 0, '%')} from {SHORTEST} "
+        f"to {LONGEST} tokens: PyTorch stops before the last matmul. With that switched off and eager attention: "
+        f"{n(100 * plain, 1, '%')}.",
+        holds=all(near(share, 1 / 3, 0.01) for share in shares),
+        when=near(plain, 1 / 3, 0.001),
+        condition="the whole forward pass runs again, and the backward pass is exactly twice the forward pass.",
+    )
+
+
+@claim(
+    element="W15",
+    says="Attention's overhead rises with the length.",
+    taught="workshop/compute-cost/#overhead-over-sequence-length",
+    source=SOURCE,
+    tests=(names.OVERHEADS, names.MEASURED),
+)
+def attention_rises() -> Finding:
+    rows = [[overhead("attention", seq_len=s, **how) for s in LENGTHS] for how in (WORKSHOP, EAGER, {})]
+    ends = "; ".join(f"{n(100 * row[0], 1)} to {n(100 * row[-1], 1, '%')}" for row in rows)
+    return judge(
+        f"From {SHORTEST} to {LONGEST} tokens: {ends}, by the workshop's formula, in Llama 3.1 8B with eager and with "
+        "flash attention.",
+        holds=all(a < b for row in rows for a, b in pairwise(row)),
+    )
+
+
+@claim(
+    element="W14",
+    says=f"With {UNITS['attention']} and {UNITS['ffn']} FLOPs, A, B and C cost {listed(EXAMPLE)}.",
+    taught=EXAMPLES,
+    source="arithmetic",
+    tests=("test_formulas::test_the_worked_example_100_and_300",),
+)
+def example() -> Finding:
+    found = workshop_overheads(*(int(units.value) for units in UNITS.values()))
+    shares = {policy: float(found[policy]) for policy in EXAMPLE}
+    return judge(f"{percents(shares)}.", holds=all_near(shares, EXAMPLE) and found["both"] == Fraction(1, 3))
+
+
+@claim(
+    element="W14",
+    says=f"{UNITS['attention']} and {UNITS['ffn']} are FLOPs of such a block.",
+    taught=EXAMPLES,
+    source=SOURCE,
+    tests=("test_claims::test_the_formulas_give_the_ffn_twice_attention_at_most", names.PAPERS_FLOPS),
+)
+def example_from_formulas() -> Finding:
+    most = coefficients("ffn")[0] / coefficients("attention")[0]
+    ratio = UNITS["ffn"].value / UNITS["attention"].value
+    return judge(
+        f"The example has {n(ratio)} times as many FLOPs in the FFN as in attention. By the formulas it is {n(most)} "
+        "times at most, where S goes to 0.",
+        holds=most >= ratio,
+        condition="The arithmetic is right, the numbers in it belong to another block.",
+    )

@@ -1,79 +1,119 @@
-"""Claims on which half of a block to recompute first."""
+"""Which half of a block to recompute first."""
 
 from __future__ import annotations
 
-import itertools
+from functools import partial
+from itertools import pairwise
 
-from actckpt.tradeoff import LONGEST, parity_length
-from book.claims.claim import Claim, Finding, Stated, cite, judge, n, near
-from book.claims.quantities import (
-    CONFIG,
-    EAGER,
-    FLASH_2,
-    LENGTHS,
-    LONG,
-    MODEL,
-    PAPER_LINK,
-    WORKSHOP,
-    advantage,
-    compute_share,
-    trade,
-)
-from book.quantities import halves
+from actckpt.hardware import GIB
+from actckpt.tradeoff import tradeoff
+from book.claims import names
+from book.claims.claim import Finding, Stated, cited, claim, judge, n, near
+from book.claims.names import AT_LONG, EAGER, FLASH_2, LONGEST, PAPER_LINK, SHORTEST, WORKSHOP, link
+from book.quantities.halves import advantage, discarded, forward_share
+from book.quantities.sources import SOURCES
+from book.quantities.steps import CONFIG, LENGTHS, LONG, MODEL
+from book.quantities.text import tokens
 
 ATTENTION_COMPUTE, FFN_COMPUTE, TEN = Stated(43, "%"), Stated(67, "%"), Stated(10, "×")
-RESOURCES = {
-    "Megatron Core": "https://github.com/NVIDIA/Megatron-LM/blob/main/megatron/core/transformer/transformer_config.py",
+# where the workshop's ratio is its ten
+TABLE = 3072
+RULE, PERCENT = "workshop/attention-first/#where-the-rule-comes-from", "workshop/attention-first/#what-a-percent-buys"
+FRAMEWORKS = {
+    "Megatron Core": SOURCES["megatron"].url,
     "torchtitan": "https://github.com/pytorch/torchtitan/blob/main/torchtitan/distributed/activation_checkpoint.py",
-    "Transformers": "https://huggingface.co/docs/transformers/main/en/grad_checkpointing",
-    "MaxText": "https://github.com/AI-Hypercomputer/maxtext/blob/main/src/maxtext/configs/base.yml",
+    "Transformers": SOURCES["hugging-face"].url,
+    "MaxText": SOURCES["maxtext"].url,
 }
 
+rule = partial(claim, element="W16", taught=RULE, source=names.APPENDIX_A, tests=(names.OVERHEADS,))
 
-def light_attention() -> Finding:
-    """Attention's share of the forward FLOPs by the workshop's formulas."""
-    shares = {s: compute_share("attention", s, **WORKSHOP) for s in (1, CONFIG.hidden_size, LONG)}
-    short, at_h, long = (100 * share for share in shares.values())
-    return judge(
+
+def forward_percents(half: str) -> tuple[list[float], str]:
+    """A half's share of the forward FLOPs by the workshop's formulas at three lengths, and the sentence of them."""
+    short, at_h, long = (100 * forward_share(half, seq_len) for seq_len in (1, CONFIG.hidden_size, LONG))
+    words = (
         f"{n(short, 0, '%')} of a very short sequence, {n(at_h, 0, '%')} where S = H, {n(long, 0, '%')} at "
-        f"{n('16K')} tokens.",
+        f"{AT_LONG} tokens."
+    )
+    return [short, at_h, long], words
+
+
+@rule(says=f"Attention is at most some {ATTENTION_COMPUTE} of the forward pass.")
+def light_attention() -> Finding:
+    (_, at_h, long), words = forward_percents("attention")
+    return judge(
+        words,
         holds=long <= 1.05 * ATTENTION_COMPUTE.value,
-        when=near(at_h, ATTENTION_COMPUTE.value),
+        when=near(at_h, ATTENTION_COMPUTE),
         condition="S is at most H.",
     )
 
 
+@rule(says=f"The FFN is about {FFN_COMPUTE} of it.")
 def heavy_ffn() -> Finding:
-    """The FFN's share of the forward FLOPs by the workshop's formulas."""
-    shares = {s: compute_share("ffn", s, **WORKSHOP) for s in (1, CONFIG.hidden_size, LONG)}
-    short, at_h, long = (100 * share for share in shares.values())
+    (short, _, long), words = forward_percents("ffn")
     return judge(
-        f"{n(short, 0, '%')} of a very short sequence, {n(at_h, 0, '%')} where S = H, {n(long, 0, '%')} at "
-        f"{n('16K')} tokens.",
-        holds=near(long, FFN_COMPUTE.value),
-        when=near(short, FFN_COMPUTE.value),
+        words,
+        holds=near(long, FFN_COMPUTE),
+        when=near(short, FFN_COMPUTE),
         condition="the sequence is much shorter than H.",
     )
 
 
-def ten_times() -> Finding:
-    """The workshop's ratio at the length of its table."""
+@claim(
+    element="W16",
+    says="Recomputing the FFN is expensive for what it saves.",
+    taught=PERCENT,
+    source=f"{PAPER_LINK}, §5",
+    tests=(names.TRADEOFF, names.MEASURED),
+)
+def poor_value() -> Finding:
+    (ffn, attention), (flash_ffn, flash_attention) = (
+        [tradeoff(MODEL, half, seq_len=LONG, **how).bytes_per_percent / GIB for half in ("ffn", "attention")]
+        for how in (EAGER, {})
+    )
     return judge(
-        f"At the table's {n('16K')} tokens its own count gives {n(halves.discarded(LONG), 1, '×')}, at {n('3K')} "
-        f"tokens {n(halves.discarded(3072), 1, '×')}.",
-        holds=near(halves.discarded(LONG), TEN.value, 0.2),
-        when=near(halves.discarded(3072), TEN.value, 0.2),
+        f"A percent of FLOPs in the FFN half frees {n(ffn, 1, 'GiB')} with eager and {n(flash_ffn, 1, 'GiB')} with "
+        f"flash attention at {AT_LONG} tokens; in the attention half {n(attention, 0, 'GiB')} with eager, "
+        f"{n(flash_attention, 1, 'GiB')} with flash attention.",
+        holds=ffn < attention and flash_ffn < flash_attention,
+        when=ffn < attention,
+        condition="attention is eager.",
+    )
+
+
+@claim(
+    element="W17",
+    says=f"At 16K tokens attention saves some {TEN} more memory for the same extra compute.",
+    taught=PERCENT,
+    source=f"{PAPER_LINK}, §5",
+    tests=("test_tradeoff::test_what_the_workshop_discards_per_flop",),
+)
+def ten_times() -> Finding:
+    long, short = discarded(LONG), discarded(TABLE)
+    return judge(
+        f"At the table's {AT_LONG} tokens its own count gives {n(long, 1, '×')}, at {n(tokens(TABLE))} tokens "
+        f"{n(short, 1, '×')}.",
+        holds=near(long, TEN, 0.2),
+        when=near(short, TEN, 0.2),
         condition="the sequence has some 3K tokens. At the table's length it is more than double.",
     )
 
 
+@claim(
+    element="W18",
+    says="Attention's advantage grows with the sequence.",
+    taught="workshop/attention-first/#the-advantage-grows",
+    source=f"{FLASH_2}, §3.1",
+    tests=(names.STRATEGIES, names.OVERHEADS, names.TRADEOFF, names.MEASURED),
+)
 def advantage_grows() -> Finding:
-    """How the advantage of attention goes with the length, in three counts."""
-    rows = [[advantage(s, **how) for s in LENGTHS] for how in (WORKSHOP, EAGER, {})]
-    grows = [all(a < b for a, b in itertools.pairwise(row)) for row in rows]
+    rows = [[advantage(seq_len, **how) for seq_len in LENGTHS] for how in (WORKSHOP, EAGER, {})]
+    grows = [all(a < b for a, b in pairwise(row)) for row in rows]
     ends = "; ".join(f"{n(row[0], 1)} to {n(row[-1], 2 if row[-1] < 1 else 0)}" for row in rows)
     return judge(
-        f"Bytes per percent, attention over FFN, from {n('1K')} to {n('128K')} tokens: {ends}, by the workshop's "
+        f"Bytes per percent, attention over FFN, from {SHORTEST} to {LONGEST} tokens: {ends}, by the workshop's "
         "count, in Llama 3.1 8B with eager and with flash attention.",
         holds=all(grows),
         when=grows[0] and grows[1],
@@ -81,92 +121,15 @@ def advantage_grows() -> Finding:
     )
 
 
-def attention_first() -> Finding:
-    """Which half to recompute first."""
-    eager, flash = parity_length(MODEL, **EAGER), parity_length(MODEL) or LONGEST
-    return judge(
-        "With eager attention the attention half saves more for a percent of FLOPs at every length; with flash "
-        f"attention the FFN half does from {n(f'{flash:,}')} tokens on (Llama 3.1 8B), and "
-        f"{n(1 / advantage(LONG), 1)} times as much at {n('16K')}.",
-        holds=eager is None and flash == LONGEST,
-        when=eager is None,
-        condition=f"attention is eager, or the sequence is shorter than {n(f'{flash:,}')} tokens.",
-    )
-
-
-def ffn_is_poor_value() -> Finding:
-    """What a percent of FLOPs buys in the FFN half."""
-    rates = {name: trade("ffn", **how).bytes_per_percent / 2**30 for name, how in (("eager", EAGER), ("flash", {}))}
-    others = {
-        name: trade("attention", **how).bytes_per_percent / 2**30 for name, how in (("eager", EAGER), ("flash", {}))
-    }
-    return judge(
-        f"A percent of FLOPs in the FFN half frees {n(rates['flash'], 1, 'GiB')} at {n('16K')} tokens; in the "
-        f"attention half {n(others['eager'], 0, 'GiB')} with eager, {n(others['flash'], 1, 'GiB')} with flash "
-        "attention.",
-        holds=all(rates[name] < others[name] for name in rates),
-        when=rates["eager"] < others["eager"],
-        condition="attention is eager.",
-    )
-
-
-CLAIMS = (
-    Claim(
-        "light-attention",
-        "W16",
-        f"Attention is at most some {ATTENTION_COMPUTE} of the forward pass.",
-        "workshop/attention-first/#where-the-rule-comes-from",
-        light_attention,
-        f"{PAPER_LINK}, appendix A",
-        "test_formulas::test_overhead_of_each_strategy",
-    ),
-    Claim(
-        "heavy-ffn",
-        "W16",
-        f"The FFN is about {FFN_COMPUTE} of it.",
-        "workshop/attention-first/#where-the-rule-comes-from",
-        heavy_ffn,
-        f"{PAPER_LINK}, appendix A",
-        "test_formulas::test_overhead_of_each_strategy",
-    ),
-    Claim(
-        "poor-value",
-        "W16",
-        "Recomputing the FFN is expensive for what it saves.",
-        "workshop/attention-first/#what-a-percent-buys",
-        ffn_is_poor_value,
-        f"{PAPER_LINK}, §5",
-        "test_figures_tradeoffs::test_policy_frontier",
-    ),
-    Claim(
-        "ten-times",
-        "W17",
-        f"At 16K tokens attention saves some {TEN} more memory for the same extra compute.",
-        "workshop/attention-first/#what-a-percent-buys",
-        ten_times,
-        f"{PAPER_LINK}, §5",
-        "test_tradeoff::test_what_the_workshop_discards_per_flop",
-    ),
-    Claim(
-        "advantage-grows",
-        "W18",
-        "Attention's advantage grows with the sequence.",
-        "workshop/attention-first/#the-advantage-grows",
-        advantage_grows,
-        f"{FLASH_2}, §3.1",
-        "test_figures_tradeoffs::test_advantage_over_seq_len",
-    ),
-    Claim(
-        "frameworks",
-        "W17",
-        "Most training frameworks recompute attention by default.",
-        "workshop/attention-first/#what-frameworks-do",
-        cite(
-            "Their sources say otherwise: Megatron Core recomputes nothing by default, torchtitan's selective mode "
-            "saves what attention computed, Transformers and MaxText recompute whole layers. This package cannot "
-            "compute what other people's code does."
-        ),
-        ", ".join(f'<a href="{url}">{name}</a>' for name, url in RESOURCES.items()),
-        "test_claims::test_what_is_cited_says_so",
-    ),
+@claim(
+    element="W17",
+    says="Most training frameworks recompute attention by default.",
+    taught="workshop/attention-first/#what-frameworks-do",
+    source=", ".join(link(url, name) for name, url in FRAMEWORKS.items()),
 )
+def frameworks() -> Finding:
+    return cited(
+        "Their sources say otherwise: Megatron Core recomputes nothing by default, torchtitan's selective mode "
+        "saves what attention computed, Transformers and MaxText recompute whole layers. This package cannot "
+        "compute what other people's code does."
+    )

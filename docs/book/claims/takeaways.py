@@ -1,257 +1,116 @@
-"""The workshop's six takeaways, and this site's own."""
+"""The workshop's six takeaways."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from bisect import bisect_left
 
-from actckpt import PRESETS, estimate
+from actckpt.hardware import GIB
 from actckpt.tradeoff import LONGEST, parity_length
-from book.claims.claim import Claim, Finding, Stated, judge, n, near
-from book.claims.first import attention_first
-from book.claims.flash import composes, recomputes
-from book.claims.overheads import at_most_a_third
-from book.claims.quantities import (
-    CHECKPOINT,
-    CONFIG,
-    EAGER,
-    FLASH_1,
-    LENGTHS,
-    LONG,
-    MODEL,
-    MODELS,
-    PAPER_LINK,
-    WORKSHOP,
-    advantage,
-    compute_share,
-    gib,
-    overhead,
-    sbh,
-    step,
-    trade,
-)
-from book.quantities.measured import measure
+from book.claims import names
+from book.claims.claim import Finding, Stated, claim, judge, n, near
+from book.claims.compute import at_most_a_third
+from book.claims.flash import built_in, composes
+from book.claims.names import APPENDIX_A, AT_LONG, CHECKPOINT, EAGER, FLASH_1, PAPER_LINK, WORKSHOP
+from book.quantities.halves import advantage, forward_share
+from book.quantities.steps import CONFIG, LONG, MODEL, kept, overhead, states
 
 ATTENTION_RANGE, FFN_RANGE = (Stated(11), Stated(14, "%")), (Stated(19), Stated(22, "%"))
 FFN_COMPUTE, THIRD = (Stated(57), Stated(67, "%")), Stated(33, "%")
-RANKS = 8
 
 
-def activations_dominate() -> Finding:
-    """Activations against the training states."""
-    states = step().states.bytes
-    sizes = {name: step(**how).total_bytes for name, how in (("eager", EAGER), ("flash", {}))}
-    workshop = step(**WORKSHOP).total_bytes
-    bound = -(-states * LONG // sizes["flash"])
+@claim(
+    element="W27",
+    says="Activations dominate at scale, and the quadratic term is the reason.",
+    taught="workshop/takeaways/#activations-dominate",
+    source=f"{PAPER_LINK}, §4",
+    tests=(names.PAPERS_LAYER, names.MEASURED, names.STATES),
+)
+def takeaway_1() -> Finding:
+    fixed, workshop, eager, flash = states(), kept(**WORKSHOP), kept(**EAGER), kept()
+    from_tokens = bisect_left(range(LONG), fixed, 1, key=lambda seq_len: kept(seq_len=seq_len, **EAGER))
+    batch = -(-fixed * LONG // flash)
     return judge(
-        f"Llama 3.1 8B at {n('16K')} tokens, one sequence: states {n(gib(states), 0, 'GiB')}; activations "
-        f"{n(gib(workshop), 0, 'GiB')} by the workshop, {n(gib(sizes['eager']), 0, 'GiB')} in the real block with "
-        f"eager, {n(gib(sizes['flash']), 0, 'GiB')} with flash attention.",
-        holds=all(size > states for size in sizes.values()),
-        when=sizes["eager"] > states,
-        condition=f"attention is eager; or, with flash attention, the batch has {n(f'{bound:,}')} tokens or more, or "
-        "ranks share the states. The quadratic term is then not the culprit.",
+        f"Llama 3.1 8B at {AT_LONG} tokens, one sequence: states {n(fixed / GIB, 0, 'GiB')}; activations "
+        f"{n(workshop / GIB, 0, 'GiB')} by the workshop, {n(eager / GIB, 0, 'GiB')} in the real block with "
+        f"eager, {n(flash / GIB, 0, 'GiB')} with flash attention.",
+        holds=min(eager, flash) > fixed,
+        when=eager > fixed,
+        condition=f"attention is eager and the sequence has {n(from_tokens)} tokens or more; or, with flash attention, "
+        f"the batch has {n(batch)} tokens or more, or ranks share the states. The quadratic term is then not the "
+        "culprit.",
     )
 
 
-def ffn_is_expensive() -> Finding:
-    """The FFN's overhead, share, and what it gives."""
-    shares = [100 * compute_share("ffn", s, **WORKSHOP) for s in (1, CONFIG.hidden_size, LONG)]
-    cost = {name: 100 * overhead("ffn", **how) for name, how in (("workshop", WORKSHOP), ("flash", {}))}
+@claim(
+    element="W27",
+    says=f"Recompute attention first, always, for {ATTENTION_RANGE[0]}–{ATTENTION_RANGE[1]} more compute.",
+    taught="workshop/takeaways/#attention-first",
+    source=f"{FLASH_1}, §3.1",
+    tests=("test_tradeoff::test_with_flash_attention_the_order_turns_round",),
+)
+def takeaway_2() -> Finding:
+    eager, flash = parity_length(MODEL, **EAGER), parity_length(MODEL) or LONGEST
+    return judge(
+        "With eager attention the attention half saves more for a percent of FLOPs at every length; with flash "
+        f"attention the FFN half does from {n(flash)} tokens on (Llama 3.1 8B), and {n(1 / advantage(LONG), 1)} times "
+        f"as much at {AT_LONG}.",
+        holds=eager is None and flash == LONGEST,
+        when=eager is None,
+        condition=f"attention is eager, or the sequence is shorter than {n(flash)} tokens.",
+    )
+
+
+@claim(
+    element="W27",
+    says=f"Recomputing the FFN is expensive, {FFN_RANGE[0]}–{FFN_RANGE[1]}, as it has "
+    f"{FFN_COMPUTE[0]}–{FFN_COMPUTE[1]} of the forward compute: a last resort.",
+    taught="workshop/takeaways/#ffn-is-expensive",
+    source=APPENDIX_A,
+    tests=(names.OVERHEADS, names.TRADEOFF, names.MEASURED),
+)
+def takeaway_3() -> Finding:
+    short, at_h, long = (100 * forward_share("ffn", seq_len) for seq_len in (1, CONFIG.hidden_size, LONG))
+    workshop, flash = (100 * overhead("ffn", **how) for how in (WORKSHOP, {}))
     gain = 1 / advantage(LONG)
     return judge(
-        f"By the workshop's formulas the FFN is {n(shares[0], 0)}–{n(shares[1], 0, '%')} of the forward FLOPs up to "
-        f"S = H and {n(shares[2], 0, '%')} at {n('16K')} tokens, where recomputing it costs "
-        f"{n(cost['workshop'], 1, '%')}. In Llama 3.1 8B with flash attention it costs {n(cost['flash'], 1, '%')} "
-        f"there, and gives {n(gain, 1, '×')} the bytes of attention for each percent.",
-        holds=gain < 1 and near(cost["workshop"], FFN_RANGE[0].value),
-        when=near(shares[0], FFN_COMPUTE[1].value) and near(shares[1], FFN_COMPUTE[0].value),
+        f"By the workshop's formulas the FFN is {n(short)}–{n(at_h, 0, '%')} of the forward FLOPs up to "
+        f"S = H and {n(long, 0, '%')} at {AT_LONG} tokens, where recomputing it costs {n(workshop, 1, '%')}. In Llama "
+        f"3.1 8B with flash attention it costs {n(flash, 1, '%')} there, and gives {n(gain, 1, '×')} the bytes of "
+        "attention for each percent.",
+        holds=gain < 1 and near(workshop, FFN_RANGE[0]),
+        when=near(short, FFN_COMPUTE[1]) and near(at_h, FFN_COMPUTE[0]),
         condition="attention is eager and S is at most H. With flash attention it is the half to recompute first.",
     )
 
 
-def formula_is_measurement() -> Finding:
-    """The closed form against a measurement made for the page."""
-    # blocks are alike: a few of them are as good as all
-    model, seq_len = replace(PRESETS["llama-3.2-1b"], n_layers=4), 2048
-    pairs = [
-        (estimate(model, seq_len=seq_len, policy=policy), measure(model, seq_len=seq_len, policy=policy))
-        for policy in ("none", "ffn", "save_attention")
-    ]
-    differences = [measured.total_bytes - formula.total_bytes for formula, measured in pairs]
-    return judge(
-        f"{n(model.n_layers)} blocks of Llama 3.2 1B at {n(f'{seq_len:,}')} tokens under {n(len(pairs))} policies, "
-        f"measured for this page: the largest difference is {n(max(map(abs, differences)))} bytes.",
-        holds=not any(differences),
-    )
-
-
-def ffn_first() -> Finding:
-    """Where the FFN half overtakes the attention half with flash attention."""
-    parities = {model: parity_length(model) or LONGEST for model in MODELS}
-    shares = [length / PRESETS[model].hidden_size for model, length in parities.items()]
-    return judge(
-        f"From {', '.join(n(f'{length:,}') for length in parities.values())} tokens on for 8B, 70B and 405B: "
-        f"{n(min(shares), 2)} to {n(max(shares), 2)} of H.",
-        holds=all(length < LONG for length in parities.values()) and max(shares) < 1,
-    )
-
-
-def keep_the_op() -> Finding:
-    """The whole block recomputed, with and without the attention op."""
-    rows = {s: (overhead("save_attention", s), overhead("full", s)) for s in LENGTHS}
-    extra = sbh(policy="save_attention") - sbh(policy="full")
-    return judge(
-        f"It keeps {n(extra, 2)} bytes for each SBH more and costs {n(100 * rows[LONG][0], 1)} instead of "
-        f"{n(100 * rows[LONG][1], 1, '%')} at {n('16K')} tokens, {n(100 * rows[LENGTHS[-1]][0], 1)} instead of "
-        f"{n(100 * rows[LENGTHS[-1]][1], 1, '%')} at {n('128K')}.",
-        holds=all(kept < full for kept, full in rows.values()),
-    )
-
-
-def pointwise_first() -> Finding:
-    """What can be had without a matmul."""
-    choice = trade("pointwise")
-    share = choice.saved_bytes / (choice.saved_bytes + choice.kept_bytes)
-    return judge(
-        f"<code>pointwise</code> saves {n(100 * share, 0, '%')} of the activations of Llama 3.1 8B for "
-        f"{n(100 * float(choice.overhead), 0, '%')} more FLOPs. It takes time all the same: what it repeats moves "
-        "memory.",
-        holds=choice.overhead == 0 and share > 0.25,
-    )
-
-
-def logits_matter() -> Finding:
-    """The logits against the checkpoints of all blocks."""
-    full = step(policy="full")
-    ratio = full.head.ledger.bytes / full.total_bytes
-    return judge(
-        f"At {n('16K')} tokens, whole blocks recomputed, what the loss keeps is {n(ratio, 1, '×')} all checkpoints "
-        f"of Llama 3.1 8B: {n(gib(full.head.ledger.bytes), 1, 'GiB')} against {n(gib(full.total_bytes), 1, 'GiB')}.",
-        holds=ratio > 1,
-    )
-
-
-def share_first() -> Finding:
-    """The states on one rank and on several."""
-    alone, shared = (estimate(MODEL, seq_len=LONG, data_parallel=ranks) for ranks in (1, RANKS))
-    return judge(
-        f"Over {n(RANKS)} ranks the states of Llama 3.1 8B go from {n(gib(alone.states.bytes), 0)} to "
-        f"{n(gib(shared.states.bytes), 0, 'GiB')} each, and the FLOPs of the blocks stay as they are.",
-        holds=shared.states.bytes <= -(-alone.states.bytes // RANKS) + 4 and shared.flops == alone.flops,
-    )
-
-
-WORKSHOPS = (
-    Claim(
-        "takeaway-1",
-        "W27",
-        "Activations dominate at scale, and the quadratic term is the reason.",
-        "workshop/takeaways/#activations-dominate",
-        activations_dominate,
-        f"{PAPER_LINK}, §4",
-        "test_figures::test_accountings_over_seq_len",
-    ),
-    Claim(
-        "takeaway-2",
-        "W27",
-        f"Recompute attention first, always, for {ATTENTION_RANGE[0]}–{ATTENTION_RANGE[1]} more compute.",
-        "workshop/takeaways/#attention-first",
-        attention_first,
-        f"{FLASH_1}, §3.1",
-        "test_tradeoff::test_with_flash_attention_the_order_turns_round",
-    ),
-    Claim(
-        "takeaway-3",
-        "W27",
-        f"Recomputing the FFN is expensive, {FFN_RANGE[0]}–{FFN_RANGE[1]}, as it has "
-        f"{FFN_COMPUTE[0]}–{FFN_COMPUTE[1]} of the forward compute: a last resort.",
-        "workshop/takeaways/#ffn-is-expensive",
-        ffn_is_expensive,
-        f"{PAPER_LINK}, appendix A",
-        "test_formulas::test_overhead_of_each_strategy",
-    ),
-    Claim(
-        "takeaway-4",
-        "W27",
-        f"The overhead ends at about {THIRD}, whatever is recomputed.",
-        "workshop/takeaways/#at-most-a-third",
-        at_most_a_third,
-        f"{PAPER_LINK}, Table 4",
-        "test_claims::test_no_policy_adds_more_than_a_third",
-    ),
-    Claim(
-        "takeaway-5",
-        "W27",
-        "Flash attention is checkpointing, inside the kernel.",
-        "workshop/takeaways/#flash-is-checkpointing",
-        recomputes,
-        f"{FLASH_1}, §3.1",
-        "test_attention::test_nothing_is_as_large_as_the_scores",
-    ),
-    Claim(
-        "takeaway-6",
-        "W27",
-        "Flash attention and selective recomputation of the FFN compose.",
-        "workshop/takeaways/#they-compose",
-        composes,
-        CHECKPOINT,
-        "test_formulas::test_what_the_policies_leave_of_34_03",
-    ),
+@claim(
+    element="W27",
+    says=f"The overhead ends at about {THIRD}, whatever is recomputed.",
+    taught="workshop/takeaways/#at-most-a-third",
+    source=f"{PAPER_LINK}, Table 4",
+    tests=(names.AT_MOST_A_THIRD, names.PUBLISHED),
 )
+def takeaway_4() -> Finding:
+    return at_most_a_third()
 
-OURS = (
-    Claim(
-        "formula-is-measurement",
-        "",
-        "What the formulas give is what autograd saves, to the byte.",
-        "evidence/formula-against-measurement/",
-        formula_is_measurement,
-        CHECKPOINT,
-        "test_measurement::test_the_measurement_equals_the_closed_form",
-    ),
-    Claim(
-        "share-first",
-        "",
-        "Share the states before you recompute anything: it costs no FLOPs.",
-        "workshop/training-memory/#sharing",
-        share_first,
-        '<a href="https://arxiv.org/abs/1910.02054">Rajbhandari et al., arXiv 1910.02054</a>, §5',
-        "test_formulas::test_training_states_are_16_bytes_a_parameter_and_shared_by_ranks",
-    ),
-    Claim(
-        "pointwise-first",
-        "",
-        "Recompute first what is no matmul.",
-        "workshop/attention-first/#policies-worth-taking",
-        pointwise_first,
-        CHECKPOINT,
-        "test_tradeoff::test_what_runs_no_flops_again_buys_without_limit",
-    ),
-    Claim(
-        "ffn-first",
-        "",
-        "With flash attention, the FFN half comes before the attention half, from a length that is less than H.",
-        "workshop/attention-first/#where-it-turns-round",
-        ffn_first,
-        CHECKPOINT,
-        "test_tradeoff::test_the_parity_is_near_a_fixed_share_of_the_hidden_size",
-    ),
-    Claim(
-        "keep-the-op",
-        "",
-        "When the whole block has to go, keep the attention op's output: it is cheaper at every length.",
-        "workshop/attention-first/#policies-worth-taking",
-        keep_the_op,
-        CHECKPOINT,
-        "test_formulas::test_what_the_policies_leave_of_34_03",
-    ),
-    Claim(
-        "logits-matter",
-        "",
-        "Once blocks are recomputed, look at the logits.",
-        "workshop/training-memory/#logits",
-        logits_matter,
-        f"{PAPER_LINK}, §4.3",
-        "test_measurement::test_the_peak_is_that_of_mem_tracker",
-    ),
+
+@claim(
+    element="W27",
+    says="Flash attention is checkpointing, inside the kernel.",
+    taught="workshop/takeaways/#flash-is-checkpointing",
+    source=f"{FLASH_1}, §3.1",
+    tests=(names.FLASH_BACKWARD, names.MEASURED),
 )
+def takeaway_5() -> Finding:
+    return built_in()
+
+
+@claim(
+    element="W27",
+    says="Flash attention and selective recomputation of the FFN compose.",
+    taught="workshop/takeaways/#they-compose",
+    source=CHECKPOINT,
+    tests=(names.MEASURED,),
+)
+def takeaway_6() -> Finding:
+    return composes()
