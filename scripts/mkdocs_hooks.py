@@ -27,22 +27,29 @@ LAB = re.compile(r"labs/[^/]+\.py")
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
 
-class EndBuild(logging.Handler):
-    """Ends the build at a warning, also where `--quiet` keeps it from being counted."""
+class Noted(logging.Handler):
+    """The warnings of a logger, also those that `--quiet` keeps from being counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Raise the warning as an error."""
-        raise PluginError(record.getMessage())
+        """Note the warning."""
+        self.messages.append(record.getMessage())
+
+
+FAILED = Noted()
 
 
 def on_startup(**_: Any) -> None:
     """Import from the checkout that is built, rather than from another one that may be installed.
 
-    And end a build where a block of code fails: its traceback would stand on the page.
+    And note where a block of code fails.
     """
     blocks = logging.getLogger("mkdocs.plugins.markdown_exec")
     blocks.setLevel(logging.WARNING)
-    blocks.addHandler(EndBuild())
+    blocks.addHandler(FAILED)
     sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "scripts")]
     # the template and the settings by which labs are executed, and none of the user's own
     os.environ.update(dict.fromkeys(("JUPYTER_PATH", "JUPYTER_CONFIG_DIR"), str(ROOT / "docs/book/jupyter")))
@@ -91,6 +98,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
     """Typeset formulas as MathML, thin out tooltips, make links that start at the site's root relative to the page."""
+    if FAILED.messages:
+        # its traceback would stand on the page
+        raise PluginError(f"{page.file.src_uri}: {FAILED.messages.pop()}")
     content = importlib.import_module("book.chapters.glossary").once(FORMULA.sub(_mathml, content))
     return SITE_LINK.sub(lambda match: f'href="{get_relative_url(match[1], page.url)}"', content)
 

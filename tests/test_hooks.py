@@ -1,5 +1,8 @@
 """What the hooks replace in the theme: it is replaced in the built site, and the build ends where it is not there."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +12,8 @@ from bs4 import BeautifulSoup
 from mkdocs.exceptions import PluginError
 
 pytest_plugins = ["built_site"]
+
+ROOT = Path(__file__).resolve().parent.parent
 
 AT_ONCE, ON_SEARCH = mkdocs_hooks.INDEX
 
@@ -50,3 +55,21 @@ def test_a_theme_without_a_search_dialog_ends_the_build() -> None:
     with pytest.raises(PluginError, match="dialog"):
         mkdocs_hooks.on_post_template("<html></html>", template_name="404.html")
     assert mkdocs_hooks.on_post_template("<xml/>", template_name="sitemap.xml") == "<xml/>"
+
+
+def test_a_block_that_fails_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    page = "```python exec='on'\nraise ValueError('a formula is missing')\n```\n"
+    (tmp_path / "docs/index.md").write_text(page, encoding="utf-8")
+    settings = {
+        "site_name": "one page",
+        "hooks": [str(ROOT / "scripts/mkdocs_hooks.py")],
+        "plugins": ["markdown-exec"],
+        "markdown_extensions": ["abbr", "pymdownx.superfences"],
+    }
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(settings), encoding="utf-8")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "index.md" in done.stderr
+    assert "a formula is missing" in done.stderr
