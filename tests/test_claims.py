@@ -271,7 +271,17 @@ def test_hardware_is_what_the_datasheets_say() -> None:
         )
         for name, card in ACCELERATORS.items()
     }
-    assert found == datasheets
+    assert {name: found[name] for name in datasheets} == datasheets
+
+
+@pytest.mark.parametrize("name", ACCELERATORS)
+def test_an_accelerator_is_named_after_the_memory_that_its_driver_reports(name: str) -> None:
+    card = ACCELERATORS[name]
+    assert card.name == name == card.label.lower().replace(" ", "-", 1).replace(" ", "")
+    assert card.label.endswith(f" {card.datasheet_bytes // 10**9} GB")
+    # GB are sold, and what is there is some GiB, less what the error correction takes
+    assert 1 <= card.memory_bytes / card.datasheet_bytes <= 1.08
+    assert card.shared_bytes < card.sram_bytes < card.total_sram_bytes < card.memory_bytes
 
 
 def test_what_was_published_is_what_the_papers_say() -> None:

@@ -17,7 +17,7 @@ from actckpt.blocks.llama import visible_pairs
 from actckpt.formulas import accounting_policies
 from actckpt.formulas.flops import linear_flops, workshop_overheads
 from actckpt.formulas.timeline import timeline
-from actckpt.policy import Policy, Region
+from actckpt.policy import REGIONS, Policy, Region
 
 GIB = 2**30
 LLAMA_8B = PRESETS["llama-3.1-8b"]
@@ -319,9 +319,10 @@ def test_pairs_that_a_window_leaves(lengths: list[int], window: int) -> None:
 
 
 def flash_runs_again(policy: str) -> int:
-    """In how many of twelve blocks."""
-    blocks = {"none": 0, "ffn": 0, "save_attention": 0, "pointwise": 0, "every_2": 6, "every_3": 4, "every_4": 3}
-    return blocks.get(policy, 12)
+    """In how many of twelve blocks: where a region around it is checkpointed that does not keep its outputs."""
+    around = ("core_attention", *REGIONS["core_attention"])
+    again = any(region.name in around and "flash" not in region.keeps for region in POLICIES[policy].regions)
+    return 12 // POLICIES[policy].every * again
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -18,7 +18,9 @@ from book.components.template import exact, gib_cell, render, swatch
 from book.quantities.grid import ATTENTIONS, PARTS, View, described, grid, no_flash, parts_of, recomputes, refusal
 from book.quantities.text import LABELS, gib, model_label, percent, tokens
 
-CAPACITIES = ("a100-80gb", "h100-80gb", "h200-141gb", "b200-192gb")
+# of each kind of card the one with the most memory
+_BY_MEMORY = sorted(ACCELERATORS.values(), key=lambda card: card.memory_bytes)
+CARDS = tuple({card.label.split()[0]: card for card in _BY_MEMORY}.values())
 # shares of a bar's width: where a line's name stands on its left, and where a segment is too narrow for its name
 FAR, NARROW = 0.7, 0.1
 # more choices than this are a list that opens
@@ -51,9 +53,8 @@ def explorer(view: View) -> Markup:
     step = view.step(view.opens["seq_len"])
     columns = [_parts(view, length) for length in view.lengths]
     totals = [sum(column.values()) for column in columns]
-    cards = [ACCELERATORS[name] for name in CAPACITIES]
     if view.chart == "bar":
-        full = scale([step.peak_bytes, *(card.memory_bytes for card in cards)])
+        full = scale([step.peak_bytes, *(card.memory_bytes for card in CARDS)])
     else:
         full = scale(totals[-1:])
     rows = [
@@ -72,7 +73,7 @@ def explorer(view: View) -> Markup:
         far=FAR,
         narrow=NARROW,
         gridline=round_below(full),
-        cards=cards,
+        cards=CARDS,
         capacities=_capacities(),
         labels=LABELS,
         numbers=table(
@@ -156,8 +157,8 @@ def _reason(view: View, name: str, choices: Sequence[str]) -> str:
 def _capacities() -> list[tuple[int, str]]:
     # cards that are sold as the same share a line, at what the smallest of them has
     alike: dict[int, list[Accelerator]] = {}
-    for name in CAPACITIES:
-        alike.setdefault(ACCELERATORS[name].datasheet_bytes, []).append(ACCELERATORS[name])
+    for card in CARDS:
+        alike.setdefault(card.datasheet_bytes, []).append(card)
     return [
         (min(card.memory_bytes for card in cards), f"{', '.join(card.label.split()[0] for card in cards)} {n // GB} GB")
         for n, cards in alike.items()

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from actckpt.ledger import Term
+from actckpt.policy import POLICIES
 from book.quantities.steps import LONG, block_at, step
 
-CHOICES = ("none", "attention", "ffn", "both", "full", "save_attention", "core_attention", "pointwise")
+CHOICES = tuple(name for name, policy in POLICIES.items() if policy.every == 1)
 OPENS = "full"
 
 

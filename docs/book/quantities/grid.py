@@ -36,7 +36,7 @@ class View:
         lengths: Sequence lengths.
         opens: The state it opens in.
         chart: "bar" for one bar, "columns" for one column a sequence length.
-        attentions: The kinds of attention that a Llama block is offered with; the first is the one it starts with.
+        attentions: The kinds of attention that are offered; an accounting starts with the first that it has.
         ranks: Over how many data-parallel ranks the states may be shared.
     """
 
@@ -52,8 +52,9 @@ class View:
     ranks: Sequence[int] = (1, 8, 64, 512)
 
     def kinds(self, accounting: str) -> tuple[str, ...]:
-        """The kinds of attention that an accounting has, in the order in which they are offered."""
-        return tuple(self.attentions) if accounting == "llama" else ("eager",)
+        """Those of the offered kinds of attention that an accounting has, or, where it has none of them, its own."""
+        has = ACCOUNTINGS[accounting].attentions
+        return tuple(kind for kind in self.attentions if kind in has) or has
 
     def step(self, seq_len: int) -> Step[int]:
         """The step that the view opens with, at a length."""
@@ -105,7 +106,11 @@ def grid(view: View) -> dict[str, Any]:
         "rows": list(rows),
         "ranks": dict(_ranks(view)),
         "reasons": {key: reason for key, reason in reasons.items() if not _possible(key, cells)}
-        | {f"{accounting}|flash": no_flash(accounting) for accounting in view.accountings if accounting != "llama"},
+        | {
+            f"{accounting}|flash": no_flash(accounting)
+            for accounting in view.accountings
+            if "flash" not in view.kinds(accounting)
+        },
         "words": {
             "policy": {name: recomputes(name) for name in view.policies},
             "accounting": {name: described(name) for name in view.accountings},
