@@ -20,7 +20,7 @@ from actckpt.ledger import COMPONENTS
 CASES = [
     (accounting, attention, policy)
     for accounting in ACCOUNTINGS
-    for attention in (("flash", "eager") if accounting == "llama" else ("eager",))
+    for attention in ACCOUNTINGS[accounting].attentions
     for name in accounting_policies(accounting)
     for policy in (("every_2", "every_3", "every_7") if name == "every_N" else (name,))
 ]

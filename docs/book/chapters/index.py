@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from actckpt import PRESETS
+from actckpt import ACCOUNTINGS, PRESETS
 from actckpt.figures.memory import component_shares
 from actckpt.policy import POLICIES
 from book.components import explorer as explorers
@@ -18,7 +18,8 @@ VIEW = View(
     name="explorer",
     heading="Will it fit?",
     models=tuple(PRESETS),
-    accountings=("llama", "paper", "workshop"),
+    # the real block first, and the one that has every model next
+    accountings=tuple(dict.fromkeys(("llama", "paper", *ACCOUNTINGS))),
     policies=tuple(POLICIES),
     # each power of two, and halfway to the next
     lengths=tuple(sorted({*LENGTHS, *(3 * length // 2 for length in LENGTHS[:-1])})),

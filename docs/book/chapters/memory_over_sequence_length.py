@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from actckpt import ACCOUNTINGS
 from actckpt.figures.memory import accountings_over_seq_len, policies_over_seq_len
 from actckpt.notation import LATEX
 from book.components import explorer as explorers
@@ -19,7 +20,7 @@ VIEW = View(
     name="lengths",
     heading="What stays in memory, length by length",
     models=SIZES,
-    accountings=("workshop", "paper", "llama"),
+    accountings=tuple(ACCOUNTINGS),
     policies=("none", "attention", "ffn", "both", "full"),
     lengths=tuple(range(1024, LONG + 1, 1024)),
     opens={"model": MODEL, "accounting": "workshop", "policy": "none", "seq_len": LONG, "ranks": 1},

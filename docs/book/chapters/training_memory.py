@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from actckpt import PRESETS
+from actckpt import ACCOUNTINGS, PRESETS
 from actckpt.step import ADAM_BYTES, GRADIENT_BYTES, PARAMETER_BYTES
 from book.components import explorer as explorers
 from book.components.table import table
@@ -21,7 +21,7 @@ VIEW = View(
     name="breakdown",
     heading="Where does it go?",
     models=(MODEL,),
-    accountings=("workshop", "paper", "llama"),
+    accountings=tuple(ACCOUNTINGS),
     policies=("none",),
     lengths=tuple(range(1024, LONG + 1, 1024)),
     opens={"model": MODEL, "accounting": "workshop", "policy": "none", "seq_len": 4096, "ranks": 1},
