@@ -275,7 +275,7 @@ def test_hardware_is_what_the_datasheets_say() -> None:
 
 
 @pytest.mark.parametrize("name", ACCELERATORS)
-def test_an_accelerator_is_named_after_the_memory_that_its_driver_reports(name: str) -> None:
+def test_an_accelerator_is_named_after_the_memory_it_is_sold_with_and_has(name: str) -> None:
     card = ACCELERATORS[name]
     assert card.name == name == card.label.lower().replace(" ", "-", 1).replace(" ", "")
     assert card.label.endswith(f" {card.datasheet_bytes // 10**9} GB")
