@@ -57,7 +57,10 @@ def step_table(step: Step[int]) -> str:
         ("optimizer", size(step.states.optimizer_bytes)),
         ("blocks", size(step.total_bytes)),
         ("head", size(step.head.ledger.bytes)),
-        ("working set", size(working) if step.accounting in ("llama", "measured") else "not counted"),
+        (
+            "working set",
+            size(working) if step.accounting == "measured" or ACCOUNTINGS[step.accounting].has_peak else "not counted",
+        ),
         ("peak", size(step.peak_bytes)),
     ]
     flops = [

@@ -47,11 +47,16 @@ def checkout(tmp_path: Path) -> Path:
     root = tmp_path / (20 * "deep ") / "checkout"
     for folder in ("actckpt", "docs/book", "overrides", "scripts"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("docs/data/sources.yml", "docs/reference/glossary.md"):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, root / file)
     shutil.copytree(ROOT / "docs/assets", root / "docs/assets", ignore=shutil.ignore_patterns("vendor"))
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     without_nav = re.sub(r"^nav:\n(?: .*\n)+", "", settings, flags=re.MULTILINE)
-    assert without_nav != settings
-    (root / "mkdocs.yml").write_text(without_nav, encoding="utf-8")
+    # the glossary is read for tooltips, and is no page
+    one_lab = without_nav.replace("exclude_docs: |\n", "exclude_docs: |\n  reference/\n")
+    assert without_nav not in (settings, one_lab)
+    (root / "mkdocs.yml").write_text(one_lab, encoding="utf-8")
     (root / "docs/index.md").write_text("# Home\n", encoding="utf-8")
     write(root, COUNTING)
     return root
