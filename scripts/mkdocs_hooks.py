@@ -58,7 +58,7 @@ def on_startup(**_: Any) -> None:
 @event_priority(100)
 def on_config(config: Any, **_: Any) -> Any:
     """Forget the package before anything imports it, so that `mkdocs serve` shows a formula as it is after an edit."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "book")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("actckpt", "closure", "gpu", "kept", "book")]:
         del sys.modules[name]
     config.mdx_configs["abbr"] = {"glossary": importlib.import_module("book.chapters.glossary").tooltips()}
     return config

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -114,10 +115,11 @@ def test_help_without_torch_shows_what_works_without_it(clean_environment: Path,
     assert "'measure'" in run([sys.executable, "-c", code], ROOT).stdout.splitlines()[-1]
 
 
-def pins() -> dict[str, Version]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(name): Version(version) for name, version in pairs}
+def pins(file: str = "constraints.txt") -> dict[str, Version]:
+    """The versions that a file pins; those with hashes go on below a backslash."""
+    lines = (ROOT / file).read_text().splitlines()
+    pinned = [Requirement(line.removesuffix("\\")) for line in lines if re.match(r"[^#\s]", line)]
+    return {canonicalize_name(pin.name): Version(str(pin.specifier).removeprefix("==")) for pin in pinned}
 
 
 def requirements() -> list[Requirement]:
@@ -131,6 +133,31 @@ def test_pins_lie_in_the_ranges() -> None:
     for requirement in requirements():
         assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     assert pinned["torch"] == Version("2.13.0")
+
+
+def test_every_pin_has_hashes() -> None:
+    # each index has a torch of its own
+    assert pins("hashes/constraints.txt") == {name: pin for name, pin in pins().items() if name != "torch"}
+    for file in ("constraints.txt", "floor.txt"):
+        entries = re.split(r"^(?=\S)", (ROOT / "hashes" / file).read_text(), flags=re.MULTILINE)[1:]
+        assert all(re.search(r"\n    --hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
+
+
+def test_the_floor_has_hashes() -> None:
+    listed = re.findall(r"^\w+==[\d.]+", (ROOT / "floor.txt").read_text(), re.MULTILINE)
+    assert listed == re.findall(r"^\w+==[\d.]+", (ROOT / "hashes/floor.txt").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("workflow", sorted(ROOT.glob(".github/workflows/*.yml")), ids=lambda file: file.stem)
+def test_actions_are_pinned_by_commit(workflow: Path) -> None:
+    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
+    steps = [step for job in jobs for step in job["steps"] if "uses" in step]
+    assert steps
+    for step in steps:
+        action, _, commit = step["uses"].partition("@")
+        assert re.fullmatch(r"[0-9a-f]{40}", commit), f"{action} is pinned by {commit}"
+        if action == "actions/checkout":
+            assert step["with"]["persist-credentials"] is False
 
 
 def test_the_floor_is_what_the_ranges_begin_with() -> None:

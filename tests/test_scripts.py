@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = [ROOT / "scripts/setup", ROOT / "scripts/serve", ROOT / "scripts/test", ROOT / ".ci/run"]
-TOOLS = ("bash", "cat", "cp", "dirname", "env", "grep", "head", "id", "mkdir", "readlink", "rm", "tail")
+SCRIPTS = [*(ROOT / "scripts" / name for name in ("setup", "serve", "test", "hashes")), ROOT / ".ci/run"]
+TOOLS = ("bash", "cat", "cp", "df", "dirname", "env", "grep", "head", "id", "mkdir", "mv", "readlink", "rm", "tail")
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_syntax(script: Path) -> None:
     assert os.access(script, os.X_OK)
 
 
-@pytest.mark.parametrize("script", SCRIPTS[:3], ids=lambda script: script.name)
+@pytest.mark.parametrize("script", SCRIPTS[:4], ids=lambda script: script.name)
 def test_help_is_the_usage(script: Path) -> None:
     done = bash(f"{script} --help", os.environ["PATH"])
     assert (done.returncode, done.stderr) == (0, "")
@@ -119,7 +120,8 @@ def test_the_oldest_versions_are_installed_once(tmp_path: Path) -> None:
     )
     write_tool(python.parent, "python", f"{installs}; echo no wheel; exit 1")
     failed = bash(FLOOR, os.environ["PATH"], TARGET=str(tmp_path))
-    assert failed.stderr == "setup: the oldest versions could not be installed: no wheel\n"
+    said = r"setup: the oldest versions could not be installed, \d+ MB are free on the disk: no wheel\n"
+    assert re.fullmatch(said, failed.stderr)
     assert not (tmp_path / "floor").exists()
 
     write_tool(python.parent, "python", f"{installs}; kill -KILL $PPID")
@@ -165,9 +167,11 @@ def test_one_set_up_at_a_time(tmp_path: Path) -> None:
     (tmp_path / ".cache").mkdir()
     with (tmp_path / ".cache/set-up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        waiting = setup(f"timeout 2 bash -c 'source {tmp_path}/scripts/setup; lock; echo got it'", tmp_path)
+        waiting = setup(
+            f"timeout 2 bash -c 'source {tmp_path}/scripts/setup; lock set-up set-up; echo got it'", tmp_path
+        )
     assert waiting.stdout == "setup: another set-up is running: waiting for it\n"
-    free = setup("lock; unlock; lock; echo got it", tmp_path)
+    free = setup("lock set-up set-up; unlock; lock set-up set-up; echo got it", tmp_path)
     assert (free.returncode, free.stdout) == (0, "got it\n")
 
 
@@ -195,3 +199,45 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path, folder: str) -> None:
     (tmp_path / "docs/assets").mkdir(parents=True)
     (tmp_path / folder).touch()
     assert refusal(setup("check_checkout", tmp_path)) == f"setup: {folder} is no folder: delete it"
+
+
+@pytest.mark.parametrize("folder", [".cache", ".venv", "docs/assets/vendor", "site", "node_modules"])
+def test_a_link_that_leads_out_of_the_checkout(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "docs/assets").mkdir(parents=True)
+    (tmp_path / folder).symlink_to(tmp_path / "elsewhere")
+    assert refusal(setup("check_checkout", tmp_path)).startswith(f"setup: {folder} is a link: delete it")
+
+
+def test_an_environment_that_was_not_finished_is_made_anew(tmp_path: Path) -> None:
+    made = f'''{sys.executable} -c "
+import pathlib, sys
+pathlib.Path(sys.argv[-1], 'new').touch()" "$@"'''
+    folder = tmp_path / ".venv/bin"
+    folder.mkdir(parents=True)
+    (tmp_path / ".cache").mkdir()
+    write_tool(folder, "python", f'exec {sys.executable} "$@"')
+    write_tool(tmp_path, "base", made)
+    stamp = folder.parent / ".set-up"
+    stamp.write_text("another set-up\n")
+    assert setup(f"PYTHON={tmp_path}/base; make_venv", tmp_path).stdout == ""
+    assert stamp.read_text() == "another set-up\n"
+    stamp.unlink()
+    assert ".venv: new" in setup(f"PYTHON={tmp_path}/base; make_venv", tmp_path).stdout
+    assert (tmp_path / ".venv/new").exists()
+    assert stamp.read_text() == "made\n"
+
+
+@pytest.mark.parametrize(("edit", "to", "answer"), [("pin", "pin", 0), ("==1.0", "==1.1", 1), ("pin", "pins", 1)])
+def test_pins_are_installed_by_their_hashes(tmp_path: Path, edit: str, to: str, answer: int) -> None:
+    (tmp_path / "hashes").mkdir()
+    hashed = (
+        "a-pin==1.0 ; sys_platform == 'linux' \\\n    --hash=sha256:00\n    # via b\nb==2 \\\n    --hash=sha256:11\n"
+    )
+    (tmp_path / "hashes/pins.txt").write_text(hashed)
+    (tmp_path / "pins.txt").write_text(
+        "# a==3\nb==2\ntorch==1.0\nA_pin==1.0; platform_system == 'Linux'\n".replace(edit, to)
+    )
+    done = setup("check_hashes pins.txt", tmp_path)
+    said = "setup: hashes/pins.txt has other pins than pins.txt: run scripts/hashes\n"
+    assert (done.returncode, done.stderr) == (answer, said * answer)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
-import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -13,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import kept
 import torch
 from kernels import floor
 from kernels.machine_code import MachineCode
@@ -131,16 +130,16 @@ def _built(compilation: Compilation, triton: str, read: bool) -> tuple[Memory, M
     digest = hashlib.sha256(f"{triton} {read} {alike}".encode())
     for module in (compile_kernels, machine_code):
         digest.update(Path(module.__file__).read_bytes())
-    kept = CACHE / f"{digest.hexdigest()}.json"
-    try:
-        memory, code = json.loads(kept.read_text(encoding="utf-8"))
+    asked = digest.hexdigest()
+
+    def decode(answer: Any) -> tuple[Memory, MachineCode | None]:
+        memory, code = answer
         return compile_kernels.Memory(*memory), code and MachineCode.from_json(code)
-    except (OSError, ValueError):
+
+    built = kept.read(CACHE / f"{asked}.json", asked, decode)
+    if built is None:
         build = compilation.build()
         code = machine_code.read(build.cubin, build.report) if read else None
-        CACHE.mkdir(parents=True, exist_ok=True)
-        # another process may be writing the same file
-        unfinished = kept.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps([build.memory, code and asdict(code)]), encoding="utf-8")
-        unfinished.replace(kept)
-        return build.memory, code
+        built = build.memory, code
+        kept.write(CACHE / f"{asked}.json", asked, [build.memory, code and asdict(code)])
+    return built

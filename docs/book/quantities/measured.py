@@ -1,15 +1,11 @@
 """measure, with its answers kept: a measurement is repeated only when something that it runs has changed.
 
-No closed form is among what a measurement runs, so that a changed formula meets the same measurement. An answer is kept
-beside its question, as JSON. What cannot be read, or answers another question, counts as absent.
+No closed form is among what a measurement runs, so that a changed formula meets the same measurement.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -17,6 +13,7 @@ from shutil import rmtree
 from typing import Any
 
 import closure
+import kept
 
 from actckpt import ModelConfig, Step
 from actckpt.config import get_config
@@ -31,18 +28,13 @@ PLAIN = ("model", "seq_len", "batch_size", "n_layers", "accounting", "attention"
 def measure(model: str | ModelConfig, **options: Any) -> Step[int]:
     """`actckpt.measure`, from the cache where it has been asked the same before."""
     asked = repr((get_config(model), sorted(options.items())))
-    kept = _folder() / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        answer = json.loads(kept.read_text(encoding="utf-8"))
-        if answer["asked"] == asked:
-            return _read(answer["step"])
-    from actckpt import measure as measure_now
+    file = _folder() / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+    step = kept.read(file, asked, _read)
+    if step is None:
+        from actckpt import measure as measure_now
 
-    step = measure_now(model, **options)
-    # another build may be writing the same file
-    unfinished = kept.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps({"asked": asked, "step": _written(step)}), encoding="utf-8")
-    unfinished.replace(kept)
+        step = measure_now(model, **options)
+        kept.write(file, asked, _written(step))
     return step
 
 
@@ -82,5 +74,4 @@ def _folder() -> Path:
     for stale in CACHE.glob("*"):
         if stale != folder:
             rmtree(stale, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
