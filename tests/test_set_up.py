@@ -9,7 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -124,13 +127,12 @@ def test_the_checkout_has_an_odd_name(tmp_path: Path, name: str) -> None:
 def odd_variables(folder: Path) -> dict[str, dict[str, str]]:
     other = folder / "other"
     return {
-        "CDPATH": {"CDPATH": f".:{folder}:/"},
         "a long TMPDIR": {"TMPDIR": str(folder / ("long" * 40) / "tmp")},
         "a TMPDIR with a space": {"TMPDIR": str(folder / "a tmp")},
         "a TMPDIR that is not there": {"TMPDIR": str(folder / "missing")},
         "a HOME that is not there": {"HOME": str(folder / "missing")},
         "PYTHONHOME": {"PYTHONHOME": str(other)},
-        "PYTHONPATH": {"PYTHONPATH": f"{folder / 'wheels/tiny-1.0-py3-none-any.whl'}:{other}"},
+        "PYTHONPATH": {"PYTHONPATH": f"{folder / 'unpacked'}:{other}"},
         "PIP_TARGET": {"PIP_TARGET": str(other)},
         "PIP_PREFIX": {"PIP_PREFIX": str(other)},
         "PIP_ROOT": {"PIP_ROOT": str(other)},
@@ -142,12 +144,44 @@ def odd_variables(folder: Path) -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize("name", odd_variables(Path()))
 def test_odd_variables(checkout: Checkout, name: str) -> None:
     variables = odd_variables(checkout.folder)[name]
+    # what PYTHONPATH leads to looks installed to pip
+    shutil.unpack_archive(checkout.wheels / "tiny-1.0-py3-none-any.whl", checkout.folder / "unpacked", "zip")
     if "that is not there" not in name and "TMPDIR" in variables:
         Path(variables["TMPDIR"]).mkdir(parents=True)
     finished(checkout.set_up(**variables))
     checkout.check()
     assert not (checkout.folder / "other").exists()
     assert not (checkout.folder / "missing").exists()
+
+
+def test_cdpath(checkout: Checkout) -> None:
+    (checkout.folder / "elsewhere/scripts").mkdir(parents=True)
+    finished(checkout.set_up("scripts/setup", CDPATH=f"{checkout.folder}/elsewhere:.:/"))
+    checkout.check()
+
+
+class Kept(SimpleHTTPRequestHandler):
+    """Serves files that may be kept for an hour."""
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "max-age=3600")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_downloads_are_kept_where_the_caller_says(checkout: Checkout, tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Kept, directory=checkout.wheels)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        finished(checkout.set_up(PIP_FIND_LINKS=address))
+        checkout.check()
+        shutil.rmtree(checkout.root / ".venv")
+        finished(checkout.set_up(PIP_FIND_LINKS=address, PIP_CACHE_DIR=str(tmp_path / "downloads")))
+        checkout.check()
+        server.shutdown()
+    assert list((tmp_path / "downloads").iterdir())
 
 
 def test_links_to_the_scripts_and_to_the_checkout(checkout: Checkout, tmp_path: Path) -> None:
