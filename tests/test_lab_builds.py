@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,9 @@ def test_a_full_disk_is_one_message_and_leaves_nothing_for_good(checkout: Path) 
 @pytest.mark.parametrize("cell", ["time.sleep(100)", "while True: sum(range(10**7))"])
 def test_an_interrupt_ends_the_build_and_its_kernel_at_once(checkout: Path, cell: str) -> None:
     write(checkout, COUNTING + f"\n# %%\nimport time\nPath('here').touch()\n{cell}\n")
-    building = start(checkout, "-q", start_new_session=True)
+    # where tests run in the background, interrupts are ignored, and whoever they start would ignore them, too
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    building = start(checkout, "-q", start_new_session=True, preexec_fn=heeded)
     wait_for((checkout / "here").exists)
     kernels = psutil.Process(building.pid).children(recursive=True)
     assert kernels
