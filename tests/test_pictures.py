@@ -15,13 +15,13 @@ from actckpt.config import ModelConfig
 
 
 def model(vocab_size: int) -> ModelConfig:
-    return replace(PRESETS[passes.MODEL], n_layers=passes.N_LAYERS, vocab_size=vocab_size)
+    return replace(PRESETS[MODEL], n_layers=passes.N_LAYERS, vocab_size=vocab_size)
 
 
 @pytest.mark.parametrize("policy", ["none", "full"])
 def test_the_curve_of_a_step(policy: str) -> None:
-    step = estimate(model(vocab_size=8), seq_len=passes.SEQ_LEN, policy=policy)
-    everything = estimate(model(vocab_size=8), seq_len=passes.SEQ_LEN).block.bytes
+    step = estimate(model(vocab_size=8), seq_len=LONG, policy=policy)
+    everything = estimate(model(vocab_size=8), seq_len=LONG).block.bytes
     runs = passes.passes(policy)
     for each in runs:
         before = each.layer * step.block.bytes

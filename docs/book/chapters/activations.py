@@ -10,7 +10,7 @@ from markupsafe import Markup
 from actckpt import PRESETS, Ledger, Term
 from actckpt.notation import LATEX
 from book.components.table import table
-from book.components.template import render, swatch
+from book.components.template import data, render, swatch
 from book.quantities import steps
 from book.quantities.steps import CONFIG, MODEL, SIZES
 from book.quantities.tensors import (
@@ -69,9 +69,7 @@ def _cells(paper: Ledger[int], llama: Ledger[int]) -> list[tuple[str, Markup]]:
 
 def _mib(terms: Iterable[Term[int]]) -> Markup:
     n_bytes = sum(term.bytes for term in terms)
-    return Markup('<data value="{}" title="{:,} bytes">{}</data>').format(
-        n_bytes, n_bytes, fixed(n_bytes / 2**20, 1 if n_bytes >= 2**19 else 3)
-    )
+    return data(n_bytes, fixed(n_bytes / 2**20, 1 if n_bytes >= 2**19 else 3))
 
 
 def cards() -> Markup:

@@ -18,7 +18,8 @@ from actckpt.llama import eager_attention
 from actckpt.ops.attention import reference
 from book.components.figure import figure
 from book.components.table import table
-from book.components.template import code, html, mark
+from book.components.template import code, data, html, mark
+from book.quantities.costs import backward_share
 from book.quantities.flash import (
     DEVICE,
     FLASH,
@@ -28,7 +29,6 @@ from book.quantities.flash import (
     STANDARD,
     TILES,
     attention_bytes,
-    backward_share,
     traffic_growth,
 )
 from book.quantities.sources import PUBLISHED
@@ -252,9 +252,7 @@ def _gb(n_bytes: int) -> Markup:
 
 
 def _exact(n_bytes: int, unit: int, digits: int) -> Markup:
-    return Markup('<data value="{}" title="{:,} bytes">{}</data>').format(
-        n_bytes, n_bytes, fixed(n_bytes / unit, digits)
-    )
+    return data(n_bytes, fixed(n_bytes / unit, digits))
 
 
 def algorithm() -> str:

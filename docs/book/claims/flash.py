@@ -13,7 +13,7 @@ from book.claims import names
 from book.claims.claim import Finding, Stated, cited, claim, judge, n, near
 from book.claims.names import AT_LONG, CHECKPOINT, EAGER, FLASH_1, FLASH_2, LONGEST, link
 from book.claims.step import exponent
-from book.quantities.costs import flash_backward
+from book.quantities.costs import backward_share
 from book.quantities.flash import DEVICE, FLASH, STANDARD, idle
 from book.quantities.sources import PUBLISHED
 from book.quantities.steps import CARD, CONFIG, LENGTHS, LONG, RANKS, kept, overhead, saved, step
@@ -59,7 +59,7 @@ def exact() -> Finding:
     tests=(names.FLASH_BACKWARD, names.MEASURED),
 )
 def built_in() -> Finding:
-    flash, plain = flash_backward(), 2
+    flash, plain = backward_share(), 2
     matrices = [term for term in step().block if term.shape[-2:] == (LONG, LONG)]
     return judge(
         f"The forward pass keeps {n(len(matrices))} matrices of S × S. The backward pass has {n(2 * flash)} matmuls "

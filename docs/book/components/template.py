@@ -46,12 +46,15 @@ def code(words: str) -> Markup:
     return Markup("<code>{}</code>").format(words)
 
 
-def exact(n_bytes: int, digits: int = 1, part: str = "") -> Markup:
-    """Bytes in GiB, with the exact number for whoever wants it."""
+def data(n_bytes: int, words: str, part: str = "") -> Markup:
+    """Bytes as they are written, with the exact number for whoever wants it."""
     attribute = Markup(' data-part="{}"').format(part) if part else ""
-    return Markup('<data value="{}" title="{:,} bytes"{}>{}</data>').format(
-        n_bytes, n_bytes, attribute, text.gib(n_bytes, digits)
-    )
+    return Markup('<data value="{}" title="{:,} bytes"{}>{}</data>').format(n_bytes, n_bytes, attribute, words)
+
+
+def exact(n_bytes: int, part: str = "") -> Markup:
+    """Bytes in GiB."""
+    return data(n_bytes, text.gib(n_bytes, 1), part)
 
 
 def gib_cell(n_bytes: float, digits: int = 2) -> str:

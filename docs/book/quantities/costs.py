@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 from actckpt import FlopRules
-from actckpt.algebra import Point, total
+from actckpt.algebra import Form, Point, total
 from actckpt.blocks.gpt import gpt_block
 from actckpt.blocks.weights import Traits
 from actckpt.formulas.flops import step_flops, workshop_overheads
-from book.quantities.steps import LENGTHS, block_at, overhead
+from book.quantities.steps import CONFIG, LENGTHS, LONG, block_at, described, overhead
 
 # forward FLOPs of attention and of the FFN in the worked example
 EXAMPLE = (100, 300)
@@ -49,15 +50,20 @@ def full(at: int) -> float:
     return sorted(overhead("full", seq_len=length) for length in LENGTHS)[at]
 
 
+@cache
+def _forward(region: str) -> Form:
+    return total(stage.forward for stage in described().region(region))
+
+
 def forward_flops(seq_len: int, region: str = "forward") -> int:
     """Forward FLOPs of a Llama block, or of a region of it."""
-    return sum(stage.forward for stage in block_at(seq_len).region(region))
+    return Point(CONFIG.axes(seq_len)).count(_forward(region))
 
 
-def flash_backward() -> float:
-    """How many times its forward pass flash attention's backward pass computes."""
-    (stage,) = block_at(1024).region("core_attention")
-    return stage.backward / stage.forward
+def backward_share(attention: str = "flash") -> float:
+    """How many times its forward pass the backward pass of the attention op alone computes."""
+    core = block_at(LONG, attention).region("core_attention")
+    return sum(stage.backward for stage in core) / sum(stage.forward for stage in core)
 
 
 def skipped_by_early_stop() -> float:

@@ -58,12 +58,6 @@ def traffic_growth(change: str) -> tuple[float, float, float]:
     return standard, flash, claimed
 
 
-def backward_share(attention: str) -> float:
-    """Backward over forward FLOPs of the attention op alone: of what a block has more of at twice the length."""
-    once, twice = (step(seq_len=s, attention=attention).flops for s in (SEQ_LEN, 2 * SEQ_LEN))
-    return float((twice.backward - 2 * once.backward) / (twice.forward - 2 * once.forward))
-
-
 def attention_bytes(attention: str) -> int:
     """What one block's attention keeps, in bytes."""
     return int(step(seq_len=SEQ_LEN, attention=attention).block.component_bytes("attention"))

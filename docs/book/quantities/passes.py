@@ -6,23 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-from actckpt import POLICIES, PRESETS
+from actckpt import POLICIES
 from actckpt.formulas.timeline import Pass, timeline
 from book.quantities import text
+from book.quantities.steps import CONFIG, LONG, MODEL
 
-MODEL, N_LAYERS, SEQ_LEN = "llama-3.1-8b", 4, 16_384
-MADE_BY = f'actckpt.formulas.timeline.timeline(…, seq_len={SEQ_LEN}, policy=POLICIES["{{policy}}"])'
+N_LAYERS = 4
+MADE_BY = f'actckpt.formulas.timeline.timeline(…, seq_len={LONG}, policy=POLICIES["{{policy}}"])'
 ASSUMES = (
     f"Llama accounting with flash attention, {N_LAYERS} of the blocks of {text.model_label(MODEL)}, "
-    f"{SEQ_LEN:,} tokens, bfloat16, the blocks alone: no logits, no training states."
+    f"{LONG:,} tokens, bfloat16, the blocks alone: no logits, no training states."
 )
 
 
 @cache
 def passes(policy: str) -> tuple[Pass, ...]:
     """The passes of the picture's model under a policy."""
-    config = replace(PRESETS[MODEL], n_layers=N_LAYERS)
-    return tuple(timeline(config, seq_len=SEQ_LEN, policy=POLICIES[policy]))
+    config = replace(CONFIG, n_layers=N_LAYERS)
+    return tuple(timeline(config, seq_len=LONG, policy=POLICIES[policy]))
 
 
 def peak(policy: str) -> Pass:
@@ -43,11 +44,6 @@ def n_frames(policy: str) -> int:
 def forward_total(policy: str) -> str:
     """What the blocks hold when all have run forward."""
     return text.size(passes(policy)[N_LAYERS - 1].bytes)
-
-
-def block_bytes(policy: str) -> int:
-    """What one block holds between its forward and its backward pass."""
-    return int(passes(policy)[0].bytes)
 
 
 def of(policy: str, action: str) -> Sequence[Pass]:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, Ledger, Step, Term, estimate
-from actckpt.algebra import Point
+from actckpt.algebra import Form, Point
 from actckpt.blocks.block import Block
 from actckpt.blocks.llama import llama_block
 from actckpt.formulas.timeline import timeline
@@ -96,6 +96,11 @@ def growth(policy: str = "none", component: str = "", *, model: str = MODEL, **h
     return Growth(linear / config.hidden_size, squared / config.n_heads)
 
 
-def block_at(seq_len: int) -> Block[int]:
-    """A block of the model of the examples, as the package describes it, with flash attention."""
-    return llama_block(CONFIG.traits, "flash", FlopRules()).map(Point(CONFIG.axes(seq_len, 1)).count)
+def described(attention: str = "flash") -> Block[Form]:
+    """A block of the model of the examples, as the package describes it: in formulas."""
+    return llama_block(CONFIG.traits, attention, FlopRules())
+
+
+def block_at(seq_len: int, attention: str = "flash") -> Block[int]:
+    """The same at a length."""
+    return described(attention).map(Point(CONFIG.axes(seq_len)).count)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from book.components.pictures.block_drawing import drawings
 from book.components.pictures.player import named
 from book.components.table import table
-from book.components.template import code, render, swatch
+from book.components.template import code, data, render, swatch
 from book.quantities.block_map import CHOICES, OPENS, everything, kept
 from book.quantities.grid import recomputes
 from book.quantities.steps import LONG, MODEL, block, overhead, sbh
@@ -27,8 +27,7 @@ def picture() -> Markup:
     policies = [
         {
             "name": policy,
-            "bytes": block(policy),
-            "size": size(block(policy)),
+            "size": data(block(policy), size(block(policy))),
             "sbh": fixed(sbh(policy), 2),
             "recomputes": recomputes(policy),
             "left": percent(block(policy) / block()),

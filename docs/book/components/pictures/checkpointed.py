@@ -6,7 +6,7 @@ from actckpt.formulas.timeline import Pass
 from book.components.pictures import scene, svg
 from book.components.pictures.player import player
 from book.components.pictures.scene import Scene
-from book.quantities import passes, text
+from book.quantities import passes, steps, text
 
 POLICY = "full"
 
@@ -68,7 +68,7 @@ def _forward(each: Pass) -> str:
     if layer == 1:
         return (
             f"Layer 1 computes as before, but lets go of everything except its input, the checkpoint: "
-            f"{text.size(each.bytes)} instead of {text.size(passes.block_bytes('none'))}."
+            f"{text.size(each.bytes)} instead of {text.size(steps.block())}."
         )
     return f"Layer {layer} runs and leaves its checkpoint. {text.size(each.bytes)} are held."
 
