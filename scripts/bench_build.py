@@ -40,7 +40,8 @@ def environment(checkout: Path) -> dict[str, str]:
     """That of a build of the copy, to be served at the root."""
     # below a path, MkDocs logs a redirect of / as a warning, which ends a strict build that is under way
     given = {name: value for name, value in os.environ.items() if name != "SITE_URL"}
-    return {**given, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(checkout)}
+    # mkdocs serve leaves its site among the temporary files where it is ended
+    return {**given, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(checkout), "TMPDIR": str(checkout)}
 
 
 def build(checkout: Path) -> float:

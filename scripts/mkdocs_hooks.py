@@ -28,10 +28,10 @@ SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
 
 class Noted(logging.Handler):
-    """The warnings of a logger, also those that `--quiet` keeps from being counted."""
+    """The warnings of a logger."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(logging.WARNING)
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -45,11 +45,11 @@ FAILED = Noted()
 def on_startup(**_: Any) -> None:
     """Import from the checkout that is built, rather than from another one that may be installed.
 
-    And note where a block of code fails.
+    And note where a block of code fails. A quiet build counts its warnings too, so that a strict one ends at them.
     """
-    blocks = logging.getLogger("mkdocs.plugins.markdown_exec")
-    blocks.setLevel(logging.WARNING)
-    blocks.addHandler(FAILED)
+    log = logging.getLogger("mkdocs")
+    log.setLevel(min(log.level, logging.WARNING))
+    logging.getLogger("mkdocs.plugins.markdown_exec").addHandler(FAILED)
     sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "scripts")]
     # the template and the settings by which labs are executed, and none of the user's own
     os.environ.update(dict.fromkeys(("JUPYTER_PATH", "JUPYTER_CONFIG_DIR"), str(ROOT / "docs/book/jupyter")))

@@ -57,9 +57,16 @@ def test_a_theme_without_a_search_dialog_ends_the_build() -> None:
     assert mkdocs_hooks.on_post_template("<xml/>", template_name="sitemap.xml") == "<xml/>"
 
 
-def test_a_block_that_fails_ends_the_build(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        ("```python exec='on'\nraise ValueError('a formula is missing')\n```\n", "a formula is missing"),
+        ("[a link](missing.md)\n", "missing.md"),
+    ],
+)
+def test_a_page_that_fails_ends_the_build(tmp_path: Path, page: str, reason: str, quiet: list[str]) -> None:
     (tmp_path / "docs").mkdir()
-    page = "```python exec='on'\nraise ValueError('a formula is missing')\n```\n"
     (tmp_path / "docs/index.md").write_text(page, encoding="utf-8")
     settings = {
         "site_name": "one page",
@@ -68,8 +75,8 @@ def test_a_block_that_fails_ends_the_build(tmp_path: Path) -> None:
         "markdown_extensions": ["abbr", "pymdownx.superfences"],
     }
     (tmp_path / "mkdocs.yml").write_text(json.dumps(settings), encoding="utf-8")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", *quiet]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "index.md" in done.stderr
-    assert "a formula is missing" in done.stderr
+    assert reason in done.stderr

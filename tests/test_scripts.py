@@ -228,6 +228,13 @@ pathlib.Path(sys.argv[-1], 'new').touch()" "$@"'''
     assert stamp.read_text() == "made\n"
 
 
+def test_pip_keeps_downloads_where_the_caller_says_alone(tmp_path: Path) -> None:
+    asked = f"{sys.executable} -m pip cache dir"
+    assert "cache is disabled" in setup(asked, tmp_path).stderr
+    kept = tmp_path / "downloads"
+    assert setup(asked, tmp_path, PIP_CACHE_DIR=str(kept)).stdout == f"{kept}\n"
+
+
 @pytest.mark.parametrize(("edit", "to", "answer"), [("pin", "pin", 0), ("==1.0", "==1.1", 1), ("pin", "pins", 1)])
 def test_pins_are_installed_by_their_hashes(tmp_path: Path, edit: str, to: str, answer: int) -> None:
     (tmp_path / "hashes").mkdir()

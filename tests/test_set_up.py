@@ -9,10 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -158,30 +155,6 @@ def test_cdpath(checkout: Checkout) -> None:
     (checkout.folder / "elsewhere/scripts").mkdir(parents=True)
     finished(checkout.set_up("scripts/setup", CDPATH=f"{checkout.folder}/elsewhere:.:/"))
     checkout.check()
-
-
-class Kept(SimpleHTTPRequestHandler):
-    """Serves files that may be kept for an hour."""
-
-    def end_headers(self) -> None:
-        self.send_header("Cache-Control", "max-age=3600")
-        super().end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def test_downloads_are_kept_where_the_caller_says(checkout: Checkout, tmp_path: Path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Kept, directory=checkout.wheels)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/"
-        finished(checkout.set_up(PIP_FIND_LINKS=address))
-        checkout.check()
-        shutil.rmtree(checkout.root / ".venv")
-        finished(checkout.set_up(PIP_FIND_LINKS=address, PIP_CACHE_DIR=str(tmp_path / "downloads")))
-        checkout.check()
-        server.shutdown()
-    assert list((tmp_path / "downloads").iterdir())
 
 
 def test_links_to_the_scripts_and_to_the_checkout(checkout: Checkout, tmp_path: Path) -> None:
