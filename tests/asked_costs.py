@@ -1,0 +1,207 @@
+"""What the chapters on cost and on attention say, asked anew; `test_prose` says what a row is."""
+
+from __future__ import annotations
+
+import torch
+from asked import (
+    A100,
+    EVERY_LENGTH,
+    FAR,
+    LAYERS,
+    LONG,
+    SIZES,
+    C,
+    H,
+    M,
+    advantage,
+    cost,
+    discarded,
+    kept,
+    memory,
+    parity_share,
+    saved,
+    share,
+    step,
+)
+from built_pages import fixed, gib, percent, size, times
+
+from actckpt import FlopRules
+from actckpt.formulas import traffic
+from actckpt.llama import eager_attention
+from actckpt.ops.attention import flash_attention
+from actckpt.ops.attention.config import launches
+from actckpt.tradeoff import parity_length
+
+
+def compute_cost() -> dict[str, str]:
+    def third(half: str, seq_len: int) -> str:
+        return percent(cost(half, seq_len, accounting="workshop"))
+
+    full = sorted(cost("full", seq_len) for seq_len in EVERY_LENGTH)
+    once, twice = (step("none", seq_len).flops for seq_len in (1024, 2048))
+    return {
+        "that recomputing attention costs": third("attention", 1),
+        "attention costs … to": third("attention", H),
+        "cases end, at :": f"{H:,}",
+        "halves cost the same:": third("attention", 2 * H),
+        "same: … for attention,": third("ffn", 2 * H),
+        "length attention costs more:": third("attention", 4 * H),
+        "costs more: … against": third("ffn", 4 * H),
+        "block whose attention costs": "100",
+        "and whose FFN costs": "300",
+        "FFN costs at most": fixed(share("ffn", 1) / share("attention", 1)),
+        "ones; the example has": fixed(300 / 100),
+        # 6SHF = 3 · (4(1 + r)SH² + 2HS(S + 1))
+        "the example's ratio at": f"{C.ffn_size - 2 * H * (C.n_heads + C.n_kv_heads) // C.n_heads - 1:,}",
+        "both halves costs exactly": third("both", LONG),
+        "length: it is out of": fixed(1 / cost("both", accounting="workshop")),
+        "block in PyTorch costs": fixed(100 * full[0], 1),
+        "PyTorch costs … to": percent(full[-1]),
+        "time, and it is": percent(LAYERS * 2 * 1024 * H * C.ffn_size / once.forward, 0),
+        # what there is more of at twice the length is the attention op
+        "forward pass took two:": fixed((twice.backward - 2 * once.backward) / (twice.forward - 2 * once.forward), 1),
+        # torchtitan, docs/performance.md
+        "for memory. torchtitan reports": "2,162 words/s",
+        "13B without recomputation and": "1,904 words/s",
+        "mode: each step takes": percent(2162 / 1904 - 1, 0),
+        "of a Llama costs": fixed(100 * full[0], 1),
+        "Llama costs … to": percent(full[-1]),
+        "attention op's output. At": "128K",
+        "… tokens full costs": percent(cost("full", FAR)),
+        "costs …; save_attention costs": percent(cost("save_attention", FAR)),
+    }
+
+
+def attention_first() -> dict[str, str]:
+    ahead = [1 / advantage(LONG, rules=FlopRules(early_stop=s, causal=c)) for s in (True, False) for c in (True, False)]
+    shares = [parity_share(model) for model in SIZES]
+    gpt3 = saved("core_attention", 2048, model="gpt-3-175b", accounting="paper")
+    return {
+        "the better one at": f"{parity_length(M):,}",
+        "FLOPs spent there frees": times(1 / advantage(LONG)),
+        "memory: by its count": percent(memory("attention", 1024), 0),
+        "at 1K tokens and": percent(memory("attention", LONG), 0),
+        "where the FFN has": percent(memory("ffn", LONG), 0),
+        "own formulas attention takes": percent(share("attention", 1), 0),
+        "very short sequence and": percent(share("attention", H), 0),
+        "The FFN falls from": percent(share("ffn", 1), 0),
+        "falls from … to": percent(share("ffn", H), 0),
+        "formulas go on: from": f"{next(s for s in EVERY_LENGTH if share('attention', s) >= share('ffn', s)):,}",
+        "and at 16K it has": percent(share("attention", LONG), 0),
+        "it has …, the FFN": percent(share("ffn", LONG), 0),
+        "where its count gives": times(discarded(3072)),
+        "its table it gives": times(discarded(LONG)),
+        "what is discarded, and": times(advantage(LONG, accounting="workshop")),
+        "with eager attention agrees:": times(advantage(LONG, attention="eager")),
+        "count the ratio is": times(discarded(1024)),
+        "… at 1K tokens,": times(discarded(4096)),
+        "tokens, … at 4K and": times(discarded(LONG)),
+        "ratio levels out at": times(discarded(2**34)),
+        "of the hidden size,": f"{fixed(min(shares), 2)}–{fixed(max(shares), 2)}",
+        "half of 8B frees": f"{fixed(min(ahead), 1)}–{fixed(max(ahead), 1)}",
+        "as PyTorch runs it,": times(1 / advantage(FAR), 0),
+        "FLOPs, and goes from": gib(kept()),
+        "and goes from … to": gib(kept("pointwise")),
+        "attention half does (": gib(kept("attention")),
+        "half does (… for": percent(cost("attention")),
+        "for …). save_attention leaves": gib(kept("save_attention")),
+        "save_attention leaves … for": percent(cost("save_attention")),
+        "…, where both leaves": gib(kept("both")),
+        "both leaves … for": percent(cost("both")),
+        "eager world and saves": percent(saved("core_attention"), 2),
+        # Korthikanti et al., §5
+        "The figures behind it,": "70 %",
+        "memory of GPT-3 for": "2.7 %",
+        "the package's formulas give": percent(gpt3, 0),
+        "for that block, and": percent(saved("core_attention"), 2),
+        "16K tokens that costs": percent(cost("save_attention")),
+        "where recomputing everything costs": percent(cost("full")),
+    }
+
+
+def flash_attention_page() -> dict[str, str]:
+    seq_len, d, launch = 4096, H // C.n_heads, launches((8, 0), 2, H // C.n_heads, descriptors=False)
+    tiles = traffic.Tiles(launch.forward.block_m, launch.dk_dv.block_n, launch.dq.block_m)
+    shape = traffic.Shape(seq_len, d, C.n_heads, C.n_kv_heads)
+    standard = [traffic.standard_forward(shape), traffic.standard_backward(shape)]
+    once = [traffic.flash_forward(shape), traffic.flash_backward(shape)]
+    loads = [traffic.flash_forward(shape, tiles), traffic.flash_backward(shape, tiles)]
+    matmul = 2 * C.n_heads * seq_len**2 * d
+
+    def total(passes: list[list[traffic.Kernel]], what: str) -> int:
+        return sum(getattr(kernel, what) for kernels in passes for kernel in kernels)
+
+    def gb(passes: list[list[traffic.Kernel]]) -> str:
+        return f"{total(passes[:1], 'bytes') / 1e9:.2g} GB"
+
+    def a_byte(passes: list[list[traffic.Kernel]]) -> str:
+        return fixed(total(passes, "flops") / total(passes, "bytes"))
+
+    idle = 1 - total(standard, "flops") / A100.bf16_flops / sum(
+        max(each.bytes / A100.bandwidth, each.flops / A100.bf16_flops) for kernels in standard for each in kernels
+    )
+    rows, columns = seq_len // launch.forward.block_m, seq_len // launch.forward.block_n
+    # a tile of 128 queries sees the tiles of 64 keys up to its last query; a mask cuts the last two
+    wide = launch.forward.block_m // launch.forward.block_n
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, heads, 300, d, generator=generator).bfloat16() for heads in (8, 2, 2))
+    exact = eager_attention(q.double(), k.double(), v.double())
+    attended = (flash_attention(q, k, v, causal=True), eager_attention(q, k, v))
+    off = [(output.double() - exact).abs().max() for output in attended]
+    flops = [step("none", s).flops for s in (seq_len, 2 * seq_len)]
+    return {
+        "An A100 multiplies in": f"{A100.n_sms}",
+        "beside the chip: about": f"{round(A100.memory_bytes / A100.n_sms / A100.sram_bytes, -2):,.0f}",
+        # 19 TB/s: Dao et al., §2.1
+        "as large, and about": fixed(19e12 / A100.bandwidth),
+        "times as slow. The": size(A100.sram_bytes),
+        "can have at most": size(A100.shared_bytes),
+        # 64K registers of four bytes
+        "closer still, in the": size(65_536 * 4),
+        "each in bfloat16. At": f"{seq_len:,}",
+        "tokens and with the": f"{C.n_heads}",
+        "Llama 3.1 8B that is": size(2 * C.n_heads * seq_len**2),
+        "… in every block:": fixed(2 * C.n_heads * seq_len**2 / A100.n_sms / A100.sram_bytes),
+        "for an output of": size(2 * seq_len * H),
+        "output of …. At": "128K",
+        "At … tokens it is": size(2 * C.n_heads * FAR**2),
+        "matrix crosses the bus:": gb(standard),
+        "again for every tile,": gb(loads),
+        "one key/value head are": size(2 * 2 * seq_len * d),
+        "the L2 cache of": size(A100.l2_bytes),
+        "serves all of them,": gb(once),
+        "the forward kernel takes": f"{launch.forward.block_m}",
+        "takes … queries and": f"{launch.forward.block_n}",
+        "keys at a time:": size(2 * launch.forward.block_n * d),
+        "their values. Of the": f"{rows * columns:,}",
+        "tiles of one head at": f"{seq_len:,}",
+        "… tokens it visits": f"{sum(wide * (row + 1) for row in range(rows)):,}",
+        "it visits …, and": f"{wide * rows}",
+        "runs on a CPU: On": "300",
+        "the op is at most": f"{off[0]:.4f}",
+        "in the same precision,": f"{off[1]:.4f}",
+        "a backward pass costs": fixed(
+            (flops[1].backward - 2 * flops[0].backward) / (flops[1].forward - 2 * flops[0].forward), 1
+        ),
+        "more. Standard attention runs": fixed(total(standard, "flops") / matmul),
+        "the package's kernels run": fixed(total(once, "flops") / matmul),
+        "scores again. That is": percent(total(once, "flops") / total(standard, "flops") - 1, 0),
+        "An A100 can run": fixed(A100.bf16_flops / A100.bandwidth),
+        "Standard attention has only": a_byte(standard),
+        "idle for at least": percent(idle, 0),
+        "do. Flash attention has": a_byte(once),
+        "tensor moves once, and": a_byte(loads),
+        # Dao et al., figure 2
+        "medium on an A100:": "75.2 GFLOP",
+        "A100: … instead of": "66.6 GFLOP",
+        "… instead of …,": "4.4 GB",
+        "…, … instead of": "40.3 GB",
+        "of … moved, and": "7.3 ms",
+        "and … instead of": "41.7 ms",
+        "flash attention it saves": percent(saved("core_attention", FAR)),
+        "blocks keep, and at": "128K",
+        "… tokens it adds": percent(cost("core_attention", FAR)),
+        "grows with : at": "128K",
+        "… tokens that is": percent(cost("full", FAR)),
+        "the price falls to": percent(cost("save_attention", FAR)),
+    }

@@ -1,0 +1,193 @@
+"""Every computed number in the prose of the chapters, the home page and the exercises, against the package asked anew.
+
+A page's rows have the words right before a number, where "…" stands for a number before it, and what the number should
+be: by calls of `actckpt`, or for a published figure as its source has it, never by the site's own code.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from asked import EVERY_LENGTH, LAYERS, LONG, SIZES, C, H, climbs_to, cost, kept, of, published, saved, sbh, step
+from asked_costs import attention_first, compute_cost, flash_attention_page
+from bs4 import BeautifulSoup
+from built_pages import article, fixed, gib, percent, prose_numbers, size, times
+
+from actckpt import PRESETS
+
+pytest.importorskip("torch")
+pytest_plugins = ["built_site"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def activations() -> dict[str, str]:
+    paper, llama = step("none", 4096, accounting="paper").block, step("none", 4096).block
+    matrices = of(paper, "softmax", "softmax_dropout_mask", "softmax_dropout")
+    return {
+        "with its square. At": "4,096",
+        "× S matrices are": percent(matrices / paper.bytes, 0),
+        # of 34 and 5 bytes the masks have 2 and 1, and all else two bytes an element
+        "elements the block has": "18 SBH + 3 nS²B",
+        "block has …, and": "{} SBH + {} nS²B".format(*published()),
+        "Doubling that again turns": gib(kept(accounting="paper")),
+        "again turns … into": gib(kept(accounting="workshop")),
+        "two numbers a token,": fixed(of(llama, "norm_1.rstd", "norm_2.rstd") / (4096 * H), 3),
+        "where the inputs are": fixed(of(llama, "input", "residual") / (4096 * H), 2),
+        "well. The 8B model's": fixed(llama.bytes / (4096 * H), 2),
+        "close to the paper's": f"{published()[0]}",
+    }
+
+
+def training_memory() -> dict[str, str]:
+    states, head, full = step().states, step().head.ledger, step("full")
+    logits = head["loss.log_probabilities"].bytes
+    return {
+        "The 8B model has": fixed(C.n_parameters / 1e9, 2),
+        "so they alone take": f"{fixed(4 * C.n_parameters / 1e9, 1)} GB",
+        "2³⁰ bytes, that is": gib(4 * C.n_parameters),
+        "Mixed precision divides the": fixed(states.bytes / C.n_parameters),
+        "16K tokens that is": gib(4 * LONG * C.vocab_size),
+        "the 8B model. All": f"{LAYERS}",
+        "everything else recomputed, are": gib(kept("full")),
+        # with what is saved of them
+        "logits stand in memory": fixed((full.working_bytes - full.total_bytes) / logits),
+        "Recomputing whole blocks leaves": gib(kept("full")),
+        "step still peaks at": gib(full.working_bytes),
+    }
+
+
+def recomputation() -> dict[str, str]:
+    block, checkpoint = step().block, step("full").block.bytes
+    paper, hidden = published()[0], published("full")[0]
+    return {
+        "it: four layers of": "Llama 3.1 8B",
+        "be seen. With all": f"{LAYERS}",
+        "the staircase climbs to": size(climbs_to("none")),
+        "attention a step is": times(block.bytes / step("none", LONG // 2).block.bytes),
+        "its scores it is": times(kept(accounting="paper") / kept("none", LONG // 2, accounting="paper")),
+        "with its gradients. With": f"{LAYERS}",
+        "… layers that is": size(climbs_to("full")),
+        "is … instead of": size(climbs_to("none")),
+        "… instead of …:": size(kept("full")),
+        "them one layer of": size(block.bytes),
+        "the dashed line ends,": percent(cost("full")),
+        "In bfloat16 it takes": f"{hidden}",
+        "each of its elements:": size(checkpoint),
+        "the whole block is": size(block.bytes),
+        # elements of either: 68 and 2 bytes by the workshop's count
+        "elements, a checkpoint looks": times(published("none", "workshop")[0] / hidden, 0),
+        "a block. But the": f"{paper}",
+        "checkpoint in bytes too,": f"{hidden}",
+        "each , and it is": times(paper / hidden, 0),
+        "tokens, the factor is": times(kept(accounting="paper") / kept("full", accounting="paper"), 0),
+        "no such term, keeps": fixed(sbh(), 2),
+        "bytes, and comes to": times(sbh() / sbh("full"), 0),
+        "The number is small,": size(of(block, "norm_1.rstd")),
+        "in the map against": size(of(block, "input")),
+        'row of C. "About': fixed(published("both", "workshop")[0] / 2),
+        "the workshop's elements is": f"{published('both', 'workshop')[0]}",
+        "terms are, it is": f"{published('both')[0]}",
+        "halves checkpointed apart keeps": fixed(sbh("both")),
+        "the whole of it": fixed(sbh("full")),
+        "the strategies. A saves": percent(saved("attention"), 0),
+        "of the block for": percent(cost("attention")),
+        "… more FLOPs, B": percent(saved("ffn"), 0),
+        "more FLOPs, B … for": percent(cost("ffn")),
+        "one line, it leaves": fixed(sbh("full")),
+        "16K tokens it costs": percent(cost("full")),
+        "attention op besides, for": fixed(sbh("save_attention"), 2),
+        "in all, and costs": percent(cost("save_attention")),
+    }
+
+
+def memory_over_sequence_length() -> dict[str, str]:
+    return {
+        "room whatever the batch:": gib(16 * C.n_parameters),
+        "float32 with Adam, and": gib(16 * PRESETS[SIZES[2]].n_parameters),
+        "The columns end at": "16K",
+        "charts below go to": "128K",
+        "as it was derived:": f"{published()[0]}",
+        "was derived: … and": f"{published()[1]}",
+        "Llama 3.1 8B come to": gib(kept(accounting="paper")),
+        "bytes each. That makes": f"{published('none', 'workshop')[0]}",
+        "That makes … and": f"{published('none', 'workshop')[1]}",
+        "and … bytes, and": gib(kept(accounting="workshop")),
+        "the blocks come to": gib(kept()),
+        "Llama 3.1 8B keeps": fixed(sbh(), 2),
+        "its attention half leaves": fixed(sbh("attention"), 2),
+        "…, its FFN half": fixed(sbh("ffn"), 2),
+        "and the whole block": fixed(sbh("full"), 2),
+        "the states first. Over": "8",
+        "Over … ranks, the": gib(16 * C.n_parameters),
+        "an 8B model become": gib(16 * C.n_parameters / 8),
+        "at 16K tokens keep": gib(kept("full")),
+        "keep … instead of": gib(kept()),
+    }
+
+
+def takeaways() -> dict[str, str]:
+    # as `test_claims` has their verdicts
+    return {"built. Of the six,": "2", "hold as they stand,": "4", "under a condition, and": "0"}
+
+
+def exercises() -> dict[str, str]:
+    eager = step("none", LONG, attention="eager").block
+    quadratic = of(eager, "attention.softmax", "attention.probabilities")
+    return {
+        "you unfold the answer?": f"{len(list((ROOT / 'docs/snippets/exercises').glob('*.py')))}",
+        "The paper's block keeps": f"{published()[0]}",
+        "worked example Attention has": "100",
+        "FLOPs and the FFN": "300",
+        "is bytes, the rest": fixed((eager.bytes - quadratic) / (LONG * H), 2),
+    }
+
+
+def home() -> dict[str, str]:
+    full = [100 * cost("full", seq_len) for seq_len in EVERY_LENGTH]
+    return {
+        "to today's models unchanged.": f"{published()[0]} SBH",
+        "Llama 3.1 8B keeps": fixed(sbh(), 2),
+        "matrices in the FFN.": f"{published()[1]} nS²",
+        "head and token instead.": percent(cost("both", accounting="workshop")),
+        "Llama 3.1 8B cost": f"{fixed(min(full))}–{fixed(max(full))} %",
+        "1K and 128K tokens.": percent(saved("both", 1024, accounting="workshop")),
+        "attention, recomputed whole, saves": percent(saved("full")),
+    }
+
+
+PAGES: dict[str, Callable[[], dict[str, str]]] = {
+    "workshop/activations": activations,
+    "workshop/training-memory": training_memory,
+    "workshop/recomputation": recomputation,
+    "workshop/memory-over-sequence-length": memory_over_sequence_length,
+    "workshop/compute-cost": compute_cost,
+    "workshop/attention-first": attention_first,
+    "workshop/flash-attention": flash_attention_page,
+    "workshop/takeaways": takeaways,
+    "exercises": exercises,
+    ".": home,
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_number_in_prose(site: Path, page: str) -> None:
+    expected, wrong = PAGES[page](), []
+    for before, number in prose_numbers(article(site, page)):
+        rows = [words for words in expected if before.endswith(words)]
+        if len(rows) != 1:
+            wrong.append(f"not in the table, or more than once: “{before[-60:]} {number}”: {rows}")
+        elif (right := expected.pop(rows[0])) != number:
+            wrong.append(f"“{rows[0]} {number}” should be {right}")
+    wrong += [f"not on the page: “{words}”" for words in expected]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_chapter_is_read(site: Path) -> None:
+    chapters = {f"workshop/{folder.name}" for folder in (site / "workshop").iterdir() if folder.is_dir()}
+    assert chapters == {page for page in PAGES if page.startswith("workshop/")}
+
+
+def test_a_number_that_nobody_expects_is_seen() -> None:
+    prose = BeautifulSoup('<p>Of <span class="ac-n">3</span>, <span class="ac-n">4</span></p><svg>', "html.parser")
+    assert prose_numbers(prose) == [("Of", "3"), ("Of …,", "4")]
