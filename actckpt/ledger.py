@@ -67,10 +67,10 @@ class Term(Generic[Count]):
         axes: tuple[Any, ...] = self.axes or self.shape
         return prod(axes, start=Form.of(self._item_bytes))
 
-    def map(self, size: Callable[[Count], Other]) -> Term[Other]:
-        """The term with `size` of each of its sizes."""
+    def map(self, size: Callable[[Count], Other], one: Any) -> Term[Other]:
+        """The term with `size` of each of its sizes, which multiply this `one`."""
         axes: Any = self.axes or self.shape
-        return Term(self.name, self.component, tuple(map(size, self.shape)), self.dtype, axes, size(self.one))
+        return Term(self.name, self.component, tuple(map(size, self.shape)), self.dtype, axes, one)
 
     def to_dict(self) -> dict[str, Any]:
         """The term as JSON has it."""
@@ -126,7 +126,9 @@ class Ledger(Generic[Count]):
 
     def map(self, size: Callable[[Count], Other]) -> Ledger[Other]:
         """The ledger with `size` of each size of its terms."""
-        return Ledger(tuple([term.map(size) for term in self.terms]), size(self.zero))
+        zero: Any = size(self.zero)
+        one = zero + 1
+        return Ledger(tuple([term.map(size, one) for term in self.terms]), zero)
 
 
 def ledger_of_forms(terms: Iterable[Term[Form]]) -> Ledger[Form]:

@@ -111,7 +111,7 @@ class Block(Generic[Count]):
     def map(self, size: Callable[[Count], Other]) -> Block[Other]:
         """The block with `size` of each of its counts."""
         return Block(
-            MappingProxyType({name: term.map(size) for name, term in self.tensors.items()}),
+            MappingProxyType({name: term.map(size, size(term.one)) for name, term in self.tensors.items()}),
             tuple(stage.map(size) for stage in self.stages),
         )
 
