@@ -9,14 +9,9 @@ from functools import cache
 from actckpt import POLICIES
 from actckpt.formulas.timeline import Pass, timeline
 from book.quantities import text
-from book.quantities.steps import CONFIG, LONG, MODEL
+from book.quantities.steps import CONFIG, LONG
 
 N_LAYERS = 4
-MADE_BY = f'actckpt.formulas.timeline.timeline(…, seq_len={LONG}, policy=POLICIES["{{policy}}"])'
-ASSUMES = (
-    f"Llama accounting with flash attention, {N_LAYERS} of the blocks of {text.model_label(MODEL)}, "
-    f"{LONG:,} tokens, bfloat16, the blocks alone: no logits, no training states."
-)
 
 
 @cache
@@ -36,14 +31,9 @@ def frame_of(index: int) -> int:
     return index + 1 if index < N_LAYERS else index + 2
 
 
-def n_frames(policy: str) -> int:
-    """The frames of a policy's picture: one a pass, and one before, between and after."""
-    return len(passes(policy)) + 3
-
-
 def forward_total(policy: str) -> str:
     """What the blocks hold when all have run forward."""
-    return text.size(passes(policy)[N_LAYERS - 1].bytes)
+    return text.size(of(policy, "forward")[-1].bytes)
 
 
 def of(policy: str, action: str) -> Sequence[Pass]:

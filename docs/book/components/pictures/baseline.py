@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from actckpt.formulas.timeline import Pass
 from book.components.pictures import scene
-from book.components.pictures.player import player
 from book.quantities import passes, text
 
 POLICY = "none"
 
 
-def picture() -> str:
+def picture() -> Markup:
     """The player."""
-    return player(
+    return scene.picture(
+        POLICY,
+        {"forward": "compute, store", "backward": "use what is stored, free it"},
         name="baseline",
         title="Stored first, used last: memory climbs until the last layer has run",
-        description=(
-            f"{passes.N_LAYERS} layers run forward from left to right, then backward. Underneath, the memory that they "
-            "hold rises by one step with every forward pass and falls by one with every backward pass: a staircase up "
-            "and down."
-        ),
+        description=f"{passes.N_LAYERS} layers run forward from left to right, then backward. Underneath, the memory "
+        "that they hold rises by one step with every forward pass and falls by one with every backward pass: a "
+        "staircase up and down.",
         frames=sentences(),
-        drawing=scene.drawings(POLICY, verbs),
         caption="Each step of the staircase is one layer's stored tensors. They lie from its forward pass to its "
         "backward pass: the first layer's through almost the whole step.",
-        made_by=passes.MADE_BY.format(policy=POLICY),
-        assumes=passes.ASSUMES,
-        test="test_pictures::test_the_curve_of_a_step",
     )
-
-
-def verbs(each: Pass) -> str:
-    """What a pass does, in a few words."""
-    return "compute, store" if each.action == "forward" else "use what is stored, free it"
 
 
 def sentences() -> list[str]:
     """What each frame shows."""
-    said = ["Nothing has run yet. Each dashed box is a pass to come, as wide as the FLOPs that it takes."]
-    for each in passes.of(POLICY, "forward"):
-        said.append(_forward(each))
-    said.append(
+    return [
+        "Nothing has run yet. Each dashed box is a pass to come, as wide as the FLOPs that it takes.",
+        *map(_forward, passes.of(POLICY, "forward")),
         f"The loss is known, and not one stored tensor has been used. All {passes.forward_total(POLICY)} wait for "
-        "gradients, which come from the other end."
-    )
-    for each in passes.of(POLICY, "backward"):
-        said.append(_backward(each))
-    peak = text.size(passes.peak(POLICY).bytes)
-    said.append(f"The step is over and everything is freed. At its peak it held {peak}.")
-    return said
+        "gradients, which come from the other end.",
+        *map(_backward, passes.of(POLICY, "backward")),
+        f"The step is over and everything is freed. At its peak it held {text.size(passes.peak(POLICY).bytes)}.",
+    ]
 
 
 def _forward(each: Pass) -> str:

@@ -53,13 +53,13 @@ def drawings() -> str:
 def _bar(layout: Layout) -> Iterator[str]:
     # what the chosen policy keeps, as a share of what the block stores with nothing recomputed
     whole = step("none").block.bytes
-    yield svg.element("rect", cls="ac-box ac-empty", x=1, y=4, width=layout.width - 2, height=BAR, rx=2)
+    yield svg.box(1, 4, layout.width - 2, BAR, cls="ac-empty", rx=2)
     for policy in CHOICES:
         x, parts = 1.0, []
         for component in STACK:
             width = (layout.width - 2) * step(policy).block.component_bytes(component) / whole
-            part = svg.element("rect", cls=f"ac-box ac-{component}", x=x, y=4, width=width, height=BAR)
-            parts.append(part if width else "")
+            if width:
+                parts.append(svg.rect(x, 4, width, BAR, cls=f"ac-box ac-{component}"))
             x += width
         yield _shown("".join(parts), [policy])
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from actckpt.formulas.timeline import Pass
 from book.components.pictures import scene, svg
-from book.components.pictures.player import player
 from book.components.pictures.scene import Scene
 from book.quantities import passes, steps, text
 
 POLICY = "full"
 
 
-def picture() -> str:
+def picture() -> Markup:
     """The player."""
-    return player(
+    return scene.picture(
+        POLICY,
+        {
+            "forward": "compute, discard, keep the input",
+            "recompute": "from its checkpoint",
+            "backward": "use what was rebuilt, free it",
+        },
+        _without,
         name="checkpointing",
         title="Kept small, rebuilt one at a time: the staircase becomes a row of short towers",
         description=(
@@ -23,38 +31,23 @@ def picture() -> str:
             "recomputes nothing: a higher staircase, which ends earlier."
         ),
         frames=sentences(),
-        drawing=scene.drawings(POLICY, verbs, _without),
         caption="The dashed line is the picture above, on the same axes: higher, and over sooner. That is the whole "
         "trade.",
-        made_by=passes.MADE_BY.format(policy=POLICY),
-        assumes=passes.ASSUMES,
-        test="test_pictures::test_the_curve_of_a_step",
     )
-
-
-def verbs(each: Pass) -> str:
-    """What a pass does, in a few words."""
-    return {
-        "forward": "compute, discard, keep the input",
-        "recompute": "from its checkpoint",
-        "backward": "use what was rebuilt, free it",
-    }[each.action]
 
 
 def sentences() -> list[str]:
     """What each frame shows."""
-    said = ["Nothing has run yet. The dashed line is the memory of the step above, which stores everything."]
-    for each in passes.of(POLICY, "forward"):
-        said.append(_forward(each))
-    said.append(
-        f"The loss is known. Instead of {passes.forward_total('none')} the layers hold "
-        f"{text.size(passes.of(POLICY, 'forward')[-1].bytes)}: a checkpoint for each of them."
-    )
-    for again, back in zip(passes.of(POLICY, "recompute"), passes.of(POLICY, "backward"), strict=True):
-        said += [_recompute(again), _backward(back)]
     peak, without = (text.size(passes.peak(policy).bytes) for policy in (POLICY, "none"))
-    said.append(f"The step is over. Its peak was {peak} instead of {without}; the passes took {overhead()} more FLOPs.")
-    return said
+    back = passes.passes(POLICY)[passes.N_LAYERS :]
+    return [
+        "Nothing has run yet. The dashed line is the memory of the step above, which stores everything.",
+        *map(_forward, passes.of(POLICY, "forward")),
+        f"The loss is known. Instead of {passes.forward_total('none')} the layers hold "
+        f"{passes.forward_total(POLICY)}: a checkpoint for each of them.",
+        *(_recompute(each) if each.action == "recompute" else _backward(each) for each in back),
+        f"The step is over. Its peak was {peak} instead of {without}; the passes took {overhead()} more FLOPs.",
+    ]
 
 
 def overhead() -> str:

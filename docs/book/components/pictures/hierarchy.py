@@ -19,6 +19,7 @@ CORES, SRAM, HBM, DOT, SCORES, TILES = range(6)
 SRAM_BANDWIDTH = PUBLISHED["sram_bandwidth"]
 # bfloat16
 WEIGHTS_BYTES = 2 * CONFIG.n_parameters
+HBM_SIZE, HBM_BANDWIDTH = f"{DEVICE.datasheet_bytes / GB:,.0f} GB", f"{DEVICE.bandwidth / 1e12:.1f} TB/s"
 # units of the drawing for a TB/s
 PIPE = 5.0
 
@@ -66,7 +67,7 @@ def sentences() -> list[str]:
         "multiplications, and their registers hold what is being summed.",
         f"Each has {size(DEVICE.sram_bytes)} of SRAM, for its L1 cache and for the shared memory that a kernel manages "
         f"itself: {size(DEVICE.total_sram_bytes)} in all, at {SRAM_BANDWIDTH.words}.",
-        f"Beside the chip is HBM, {_memory()}, at {_bandwidth()}. Every tensor lies here: weights, gradients, "
+        f"Beside the chip is HBM, {HBM_SIZE}, at {HBM_BANDWIDTH}. Every tensor lies here: weights, gradients, "
         f"optimizer states, activations. The weights of {text.model_label(CONFIG.name)} take the lower part.",
         "Drawn to the same scale, all the SRAM of the chip is this dot.",
         f"The scores of a single block at {SEQ_LEN:,} tokens are this square, {size(SHAPE.matrix_bytes)}. "
@@ -75,14 +76,6 @@ def sentences() -> list[str]:
         f"Flash attention brings tiles to the chip instead. A tile of keys, {size(tile_bytes())}, is a small part of "
         "one SM's SRAM, and the scores that it gives never leave the chip.",
     ]
-
-
-def _memory() -> str:
-    return f"{DEVICE.datasheet_bytes / GB:,.0f} GB"
-
-
-def _bandwidth() -> str:
-    return f"{DEVICE.bandwidth / 1e12:.1f} TB/s"
 
 
 def areas(layout: Layout) -> dict[str, float]:
@@ -116,11 +109,11 @@ def _chip(layout: Layout) -> list[str]:
         svg.text(x, y - 12, f"the chip of an {DEVICE.label}", cls="ac-strong"),
         svg.box(x, y, width, height, cls="ac-chip", rx=10),
         svg.text(cores[0], y + 24, "tensor cores", cls="ac-quiet"),
-        svg.group(*_grid(cores, "ac-box"), when=LINE.since(CORES)),
+        svg.group(*_grid(cores, "ac-cell"), when=LINE.since(CORES)),
         svg.text(cores[0], y + height - 10, f"{DEVICE.n_sms} SMs", cls="ac-quiet"),
         svg.group(
             svg.text(sram[0], y + 24, "SRAM", cls="ac-quiet"),
-            *_grid(sram, "ac-box ac-store"),
+            *_grid(sram, "ac-store ac-cell"),
             svg.text(sram[0], y + height - 10, size(DEVICE.total_sram_bytes), cls="ac-quiet"),
             when=LINE.since(SRAM),
         ),
@@ -129,7 +122,7 @@ def _chip(layout: Layout) -> list[str]:
     left, top, cell_width, cell_height = _cell(sram, 40)
     share = LAUNCH.block_n * HEAD * SHAPE.itemsize / DEVICE.sram_bytes
     tile = svg.box(left, top, cell_width, max(cell_height * share, 1.5), cls="ac-attention", rx=0)
-    ring = svg.element("rect", cls="ac-now", x=left - 2, y=top - 2, width=cell_width + 4, height=cell_height + 4, rx=3)
+    ring = svg.rect(left - 2, top - 2, cell_width + 4, cell_height + 4, cls="ac-now", rx=3)
     return [*drawn, svg.group(tile, ring, when=LINE.on(TILES))]
 
 
@@ -144,11 +137,7 @@ def _cell(block: tuple[float, float, float, float], index: int) -> tuple[float, 
 
 
 def _grid(block: tuple[float, float, float, float], cls: str) -> list[str]:
-    cells = (_cell(block, index) for index in range(DEVICE.n_sms))
-    return [
-        svg.element("rect", cls=f"{cls} ac-cell", x=x, y=y, width=width, height=height, rx=1.5)
-        for x, y, width, height in cells
-    ]
+    return [svg.box(*_cell(block, index), cls=cls, rx=1.5) for index in range(DEVICE.n_sms)]
 
 
 def _bands(layout: Layout) -> list[str]:
@@ -158,19 +147,19 @@ def _bands(layout: Layout) -> list[str]:
     broad, narrow = breadths()["sram"], breadths()["hbm"]
     middle, start, end = y + height / 2, cores[0] + cores[2] + 2, sram[0] - 4
     on_chip = svg.group(
-        svg.element("rect", cls="ac-band", x=start, y=middle - broad / 2, width=end - start, height=broad),
+        svg.rect(start, middle - broad / 2, end - start, broad, cls="ac-band"),
         svg.text((start + end) / 2, middle + 4.5, SRAM_BANDWIDTH.words, cls="ac-strong", text_anchor="middle"),
         when=LINE.since(SRAM),
     )
     when = LINE.since(HBM)
     if layout.name == "wide":
         gap = left - x - width
-        band = svg.element("rect", cls="ac-band", x=x + width, y=middle - narrow / 2, width=gap, height=narrow)
-        words = svg.text(x + width + gap / 2, middle - 12, _bandwidth(), cls="ac-strong", text_anchor="middle")
+        band = svg.rect(x + width, middle - narrow / 2, gap, narrow, cls="ac-band")
+        words = svg.text(x + width + gap / 2, middle - 12, HBM_BANDWIDTH, cls="ac-strong", text_anchor="middle")
     else:
         at, bottom = sram[0] + sram[2] / 2, y + height
-        band = svg.element("rect", cls="ac-band", x=at - narrow / 2, y=bottom, width=narrow, height=top - bottom)
-        words = svg.text(at - 14, (bottom + top) / 2 + 2, _bandwidth(), cls="ac-strong", text_anchor="end")
+        band = svg.rect(at - narrow / 2, bottom, narrow, top - bottom, cls="ac-band")
+        words = svg.text(at - 14, (bottom + top) / 2 + 2, HBM_BANDWIDTH, cls="ac-strong", text_anchor="end")
     return [on_chip, svg.group(band, words, when=when)]
 
 
@@ -178,29 +167,24 @@ def _hbm(layout: Layout) -> list[str]:
     x, y, width, height = layout.memory
     area = areas(layout)
     weights, side, dot = area["weights"] / width, area["scores"] ** 0.5, area["sram"] ** 0.5
+    words = f"weights, {WEIGHTS_BYTES / GB:.1f} GB"
     label_x = x + 26 + side
     return [
         svg.group(
-            svg.text(x, y - 12, f"HBM, {_memory()}", cls="ac-strong"),
+            svg.text(x, y - 12, f"HBM, {HBM_SIZE}", cls="ac-strong"),
             svg.box(x, y, width, height, cls="ac-chip", rx=0),
-            svg.element("rect", cls="ac-area ac-parameters", x=x, y=y + height - weights, width=width, height=weights),
-            svg.text(
-                x + 14, y + height - weights / 2 + 4.5, f"weights, {_gb(WEIGHTS_BYTES)}", cls="ac-on ac-parameters"
-            ),
+            svg.rect(x, y + height - weights, width, weights, cls="ac-area ac-parameters"),
+            svg.text(x + 14, y + height - weights / 2 + 4.5, words, cls="ac-on ac-parameters"),
             when=LINE.since(HBM),
         ),
         svg.group(
-            svg.element("rect", cls="ac-area ac-store", x=x + 14, y=y + 24, width=dot, height=dot),
+            svg.rect(x + 14, y + 24, dot, dot, cls="ac-area ac-store"),
             svg.text(label_x, y + 31, f"all SRAM, {size(DEVICE.total_sram_bytes)}"),
             when=LINE.since(DOT),
         ),
         svg.group(
-            svg.element("rect", cls="ac-area ac-attention", x=x + 14, y=y + 52, width=side, height=side),
+            svg.rect(x + 14, y + 52, side, side, cls="ac-area ac-attention"),
             svg.text(label_x, y + 52 + side / 2 + 4.5, f"scores of one block, {size(SHAPE.matrix_bytes)}"),
             when=LINE.since(SCORES),
         ),
     ]
-
-
-def _gb(n_bytes: int) -> str:
-    return f"{n_bytes / GB:.1f} GB"

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
+from markupsafe import Markup
+
 from actckpt.formulas.timeline import Pass
 from actckpt.hardware import GIB
 from actckpt.ledger import Ledger
 from book.components.pictures import svg
+from book.components.pictures.player import player
 from book.components.pictures.svg import Timeline
 from book.quantities import text
-from book.quantities.passes import N_LAYERS, frame_of, n_frames, passes, peak
+from book.quantities.passes import N_LAYERS, frame_of, passes, peak
+from book.quantities.steps import LONG, MODEL
 
 # the order in which a block's tensors are stacked, from below
 STACK = ("checkpoint", "norm", "attention", "ffn")
@@ -72,7 +76,8 @@ class Scene:
     @property
     def line(self) -> Timeline:
         """The frames."""
-        return Timeline(n_frames(self.policy))
+        # one for each pass, and one before, between and after
+        return Timeline(len(passes(self.policy)) + 3)
 
     def columns(self) -> list[tuple[Pass, float, float]]:
         """Each pass with the time in which it runs, from left to right."""
@@ -105,38 +110,36 @@ def span(policy: str) -> float:
     return sum(each.flops for each in runs) + TURN * runs[0].flops
 
 
-def drawings(policy: str, verbs: Callable[[Pass], str], over: Callable[[Scene], str] = lambda _: "") -> str:
-    """The picture of a policy, for a desk and for a phone.
+def picture(policy: str, verbs: dict[str, str], over: Callable[[Scene], str] = lambda _: "", **words: Any) -> Markup:
+    """The player of a policy.
 
     Args:
         policy: "none" or "full".
-        verbs: What a pass does, in a few words.
+        verbs: What each kind of pass does, in a few words.
         over: What else is drawn over the chart.
+        words: What else `player` takes.
     """
-    return "".join(_drawing(Scene(policy, layout, span(policy)), verbs, over) for layout in LAYOUTS)
-
-
-def _drawing(scene: Scene, verbs: Callable[[Pass], str], over: Callable[[Scene], str]) -> str:
-    layout = scene.layout
-    return svg.svg(
-        layout.width,
-        layout.bottom + (48 if layout.wide else 66),
-        *_words(scene, verbs),
-        *_boxes(scene),
-        *_axes(scene),
-        *_held(scene),
-        *_peak(scene),
-        over(scene),
-        *_key(scene),
-        layout=layout.name,
+    return player(
+        drawing="".join(_drawing(Scene(policy, layout, span(policy)), verbs, over) for layout in LAYOUTS),
+        made_by=f'actckpt.formulas.timeline.timeline(…, seq_len={LONG}, policy=POLICIES["{policy}"])',
+        assumes=f"Llama accounting with flash attention, {N_LAYERS} of the blocks of {text.model_label(MODEL)}, "
+        f"{LONG:,} tokens, bfloat16, the blocks alone: no logits, no training states.",
+        test="test_pictures::test_the_curve_of_a_step",
+        **words,
     )
 
 
-def _words(scene: Scene, verbs: Callable[[Pass], str]) -> list[str]:
+def _drawing(scene: Scene, verbs: dict[str, str], over: Callable[[Scene], str]) -> str:
+    layout, chart = scene.layout, [*_axes(scene), *_held(scene), *_peak(scene), over(scene)]
+    drawn = [*_words(scene, verbs), *_boxes(scene), *chart, *_key(scene)]
+    return svg.svg(layout.width, layout.bottom + (48 if layout.wide else 66), *drawn, layout=layout.name)
+
+
+def _words(scene: Scene, verbs: dict[str, str]) -> list[str]:
     # the line above the picture: what runs, and how much is alive
     layout, line, runs = scene.layout, scene.line, passes(scene.policy)
     said = [("Before the step", "nothing has run", 0)]
-    said += [(f"{each.action.capitalize()}, layer {each.layer + 1}", verbs(each), each.bytes) for each in runs]
+    said += [(f"{each.action.capitalize()}, layer {each.layer + 1}", verbs[each.action], each.bytes) for each in runs]
     said.insert(N_LAYERS + 1, ("The loss", "from here on backward", runs[N_LAYERS - 1].bytes))
     said.append(("The whole step", "at its peak", peak(scene.policy).bytes))
     return [
@@ -157,12 +160,14 @@ def _boxes(scene: Scene) -> list[str]:
         for words, (_, start, _) in (("forward", columns[0]), ("backward", columns[N_LAYERS]))
     ]
     for index, (each, start, end) in enumerate(columns):
-        x, width = start + 1.5, end - start - 3
-        frame: dict[str, Any] = {"x": x, "y": BOX_TOP, "width": width, "height": BOX_HEIGHT, "rx": 3}
-        drawn.append(svg.element("rect", cls="ac-box ac-empty", **frame))
-        drawn += _inside(scene, each, index, x, width)
-        drawn.append(svg.element("rect", cls="ac-ran", **frame, when=scene.line.since(frame_of(index) + 1)))
-        drawn.append(svg.element("rect", cls="ac-now", **frame, when=scene.line.on(frame_of(index))))
+        x, width, frame = start + 1.5, end - start - 3, frame_of(index)
+        place = (x, BOX_TOP, width, BOX_HEIGHT)
+        drawn += [
+            svg.box(*place, cls="ac-empty"),
+            *_inside(scene, each, index, x, width),
+            svg.rect(*place, cls="ac-ran", rx=3, when=scene.line.since(frame + 1)),
+            svg.rect(*place, cls="ac-now", rx=3, when=scene.line.on(frame)),
+        ]
         middle, below = x + width / 2, BOX_TOP + BOX_HEIGHT + 15
         if each.action == "recompute":
             drawn.append(svg.moved(middle, below - 4.5, svg.path(AGAIN, cls="ac-line ac-again")))
@@ -201,7 +206,7 @@ def _bands(ledger: Ledger[int], x: float, width: float) -> str:
 
 
 def _area(component: str, x: float, y: float, width: float, height: float) -> str:
-    return svg.element("rect", cls=f"ac-area ac-{component}", x=x, y=y, width=width, height=height)
+    return svg.rect(x, y, width, height, cls=f"ac-area ac-{component}")
 
 
 def _stack(ledger: Ledger[int]) -> list[tuple[str, int]]:
@@ -259,7 +264,7 @@ def _column(scene: Scene, each: Pass, start: float, end: float) -> list[str]:
     if each.working_bytes:
         top = scene.y(each.bytes)
         height = scene.y(below) - top
-        bands.append(svg.element("rect", cls="ac-working-area", x=start, y=top, width=end - start, height=height))
+        bands.append(svg.rect(start, top, end - start, height, cls="ac-working-area"))
     return bands
 
 
@@ -286,7 +291,7 @@ def _key(scene: Scene) -> list[str]:
         if x + room > layout.width:
             x, y = layout.left, y + 19
         cls = "ac-working-area" if name == "working" else f"ac-box ac-{name}"
-        drawn.append(svg.element("rect", cls=cls, x=x, y=y, width=9, height=9, rx=1.5))
+        drawn.append(svg.rect(x, y, 9, 9, cls=cls, rx=1.5))
         drawn.append(svg.text(x + 14, y + 9, label))
         x += room
     if scene.policy == "none":

@@ -130,16 +130,8 @@ def _lse(step: Step) -> float:
 
 
 def _drawing(layout: Layout) -> str:
-    return svg.svg(
-        layout.width,
-        layout.height,
-        *_ground(layout),
-        *_scores(layout),
-        *_maximum(layout),
-        *_weights(layout),
-        *_numbers(layout),
-        layout=layout.name,
-    )
+    drawn = [*_ground(layout), *_scores(layout), *_maximum(layout), *_weights(layout), *_numbers(layout)]
+    return svg.svg(layout.width, layout.height, *drawn, layout=layout.name)
 
 
 def _x(layout: Layout, key: int) -> float:

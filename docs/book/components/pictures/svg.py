@@ -90,12 +90,21 @@ def moved(x: float, y: float, *content: str, cls: str = "", when: When | None = 
     return group(group(*content, cls=cls, when=when), transform=f"translate({_value(x)} {_value(y)})")
 
 
-def box(
-    x: float, y: float, width: float, height: float, *, cls: str = "", when: When | None = None, **more: Any
-) -> str:
-    """A rectangle; a component's class, such as `ac-ffn`, gives it that component's colours."""
-    attributes: dict[str, Any] = {"x": x, "y": y, "width": width, "height": height, "rx": 3, **more}
-    return element("rect", cls=f"ac-box {cls}".strip(), when=when, **attributes)
+def rect(x: float, y: float, width: float, height: float, **how: Any) -> str:
+    """A rectangle, with what else `element` takes."""
+    return element("rect", **{"x": x, "y": y, "width": width, "height": height, **how})
+
+
+def box(x: float, y: float, width: float, height: float, *, cls: str = "", name: str = "", **how: Any) -> str:
+    """A rectangle that stands for something, with its name in the middle.
+
+    A component's class, such as `ac-ffn`, gives it that component's colours.
+    """
+    drawn = rect(x, y, width, height, cls=f"ac-box {cls}".strip(), **{"rx": 3, **how})
+    if not name:
+        return drawn
+    words = f"ac-on {cls}" if cls else "ac-quiet"
+    return drawn + text(x + width / 2, y + height / 2 + 4.5, name, cls=words, text_anchor="middle")
 
 
 def path(d: str, *, cls: str = "ac-line", when: When | None = None, **more: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 from actckpt.ops.attention import reference
 from book.components.pictures import svg
@@ -11,9 +12,6 @@ from book.components.pictures.svg import Timeline
 from book.quantities.tiles import Visit, visits
 
 N_TILES = 4
-NEVER_WRITTEN = "the scores: never written"
-
-
 SEQ_LEN = N_TILES * reference.BLOCK_M
 VISITS = visits(SEQ_LEN, reference.BLOCK_M, reference.BLOCK_N)
 LINE = Timeline(len(VISITS) + 2)
@@ -61,15 +59,13 @@ def picture() -> str:
 def sentences() -> list[str]:
     """What each frame shows."""
     masked = sum(visit.masked for visit in VISITS)
-    said = [
-        "q, k and v lie in memory, in tiles. The scores would be a square of all queries by all keys: it is only drawn."
-    ]
-    said += [_sentence(visit) for visit in VISITS]
-    said.append(
+    return [
+        "q, k and v lie in memory, in tiles. The scores would be a square of all queries by all keys: it is only "
+        "drawn.",
+        *map(_sentence, VISITS),
         f"Of {N_TILES**2} tiles, {len(VISITS)} were computed, {masked} of them with a mask, and "
-        f"{N_TILES**2 - len(VISITS)} never. Memory has the output and one number for each query, and no score."
-    )
-    return said
+        f"{N_TILES**2 - len(VISITS)} never. Memory has the output and one number for each query, and no score.",
+    ]
 
 
 def _sentence(visit: Visit) -> str:
@@ -90,15 +86,8 @@ def _of(queries: int | None = None, keys: int | None = None) -> list[int]:
 
 
 def _drawing(layout: Layout) -> str:
-    return svg.svg(
-        layout.width,
-        layout.height,
-        *_memory(layout),
-        *_grid(layout),
-        *_outputs(layout),
-        *_chip(layout),
-        layout=layout.name,
-    )
+    drawn = [*_memory(layout), *_grid(layout), *_outputs(layout), *_chip(layout)]
+    return svg.svg(layout.width, layout.height, *drawn, layout=layout.name)
 
 
 def _at(layout: Layout, queries: int, keys: int) -> tuple[float, float]:
@@ -119,36 +108,30 @@ def _memory(layout: Layout) -> list[str]:
 
 
 def _named(x: float, y: float, width: float, height: float, name: str, used: list[int]) -> str:
-    return svg.group(
-        svg.box(x, y, width, height),
-        svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-quiet", text_anchor="middle"),
-        svg.group(
-            svg.box(x, y, width, height, cls="ac-attention"),
-            svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-on ac-attention", text_anchor="middle"),
-            when=LINE.on(*used),
-        ),
-    )
+    place = (x, y, width, height)
+    now = svg.group(svg.box(*place, cls="ac-attention", name=name), when=LINE.on(*used))
+    return svg.group(svg.box(*place, name=name), now)
 
 
 def _grid(layout: Layout) -> list[str]:
     drawn, size = [], layout.cell
-    for queries in range(N_TILES):
-        for keys in range(N_TILES):
-            x, y = _at(layout, queries, keys)
-            visit = next((each for each in VISITS if (each.queries, each.keys) == (queries, keys)), None)
-            if visit is None:
-                cross = f"M{x + 9} {y + 9}L{x + size - 9} {y + size - 9}M{x + size - 9} {y + 9}L{x + 9} {y + size - 9}"
-                drawn += [svg.box(x, y, size, size, cls="ac-empty ac-faint"), svg.path(cross, cls="ac-grid")]
-                continue
-            [frame] = _of(queries, keys)
-            drawn += [
-                svg.box(x, y, size, size, cls="ac-empty"),
-                svg.group(_tile(x, y, size, visit.masked), cls="ac-trace", when=LINE.since(frame + 1)),
-                svg.group(_tile(x, y, size, visit.masked), when=LINE.on(frame)),
-                svg.element("rect", cls="ac-now", x=x, y=y, width=size, height=size, rx=3, when=LINE.on(frame)),
-            ]
+    for queries, keys in product(range(N_TILES), repeat=2):
+        x, y = _at(layout, queries, keys)
+        visited = _of(queries, keys)
+        if not visited:
+            cross = f"M{x + 9} {y + 9}L{x + size - 9} {y + size - 9}M{x + size - 9} {y + 9}L{x + 9} {y + size - 9}"
+            drawn += [svg.box(x, y, size, size, cls="ac-empty ac-faint"), svg.path(cross, cls="ac-grid")]
+            continue
+        [frame] = visited
+        tile = _tile(x, y, size, VISITS[frame - 1].masked)
+        drawn += [
+            svg.box(x, y, size, size, cls="ac-empty"),
+            svg.group(tile, cls="ac-trace", when=LINE.since(frame + 1)),
+            svg.group(tile, when=LINE.on(frame)),
+            svg.rect(x, y, size, size, cls="ac-now", rx=3, when=LINE.on(frame)),
+        ]
     x, y = _at(layout, N_TILES, 0)
-    return [*drawn, svg.text(x, y + 12, NEVER_WRITTEN, cls="ac-quiet")]
+    return [*drawn, svg.text(x, y + 12, "the scores: never written", cls="ac-quiet")]
 
 
 def _tile(x: float, y: float, size: float, masked: bool) -> str:
@@ -161,16 +144,14 @@ def _outputs(layout: Layout) -> list[str]:
     drawn, size = [], layout.cell
     for queries in range(N_TILES):
         x, y = _at(layout, queries, N_TILES)
-        done = LINE.since(max(_of(queries=queries)))
-        name = f"O{queries + 1}"
+        output, lse = (x + 8, y, 28, size), (x + 40, y, 7, size)
         drawn += [
-            svg.box(x + 8, y, 28, size, cls="ac-empty"),
-            svg.box(x + 40, y, 7, size, cls="ac-empty", rx=1.5),
+            svg.box(*output, cls="ac-empty"),
+            svg.box(*lse, cls="ac-empty", rx=1.5),
             svg.group(
-                svg.box(x + 8, y, 28, size, cls="ac-attention"),
-                svg.text(x + 22, y + size / 2 + 4.5, name, cls="ac-on ac-attention", text_anchor="middle"),
-                svg.box(x + 40, y, 7, size, cls="ac-attention", rx=1.5),
-                when=done,
+                svg.box(*output, cls="ac-attention", name=f"O{queries + 1}"),
+                svg.box(*lse, cls="ac-attention", rx=1.5),
+                when=LINE.since(max(_of(queries=queries))),
             ),
         ]
     x, y = _at(layout, N_TILES, N_TILES)
@@ -187,14 +168,14 @@ def _chip(layout: Layout) -> list[str]:
     wide = layout.name == "wide"
     left = x + (28 if wide else 18)
     square = left + 46
-    for index, visit in enumerate(VISITS):
+    for frame, visit in enumerate(VISITS, 1):
         part = [
-            _named_now(left, top + 56, 28, size, f"Q{visit.queries + 1}"),
-            _named_now(square, top, size, 20, f"K{visit.keys + 1}"),
-            _named_now(square, top + 24, size, 20, f"V{visit.keys + 1}"),
+            svg.box(left, top + 56, 28, size, cls="ac-attention", name=f"Q{visit.queries + 1}"),
+            svg.box(square, top, size, 20, cls="ac-attention", name=f"K{visit.keys + 1}"),
+            svg.box(square, top + 24, size, 20, cls="ac-attention", name=f"V{visit.keys + 1}"),
             _tile(square, top + 56, size, visit.masked),
         ]
-        drawn.append(svg.group(*part, when=LINE.on(1 + index)))
+        drawn.append(svg.group(*part, when=LINE.on(frame)))
     drawn.append(svg.box(square, top + 56, size, size, cls="ac-empty"))
     sums = (left, top + 168) if wide else (x + 196, top + 10)
     return [
@@ -204,20 +185,18 @@ def _chip(layout: Layout) -> list[str]:
     ]
 
 
-def _named_now(x: float, y: float, width: float, height: float, name: str) -> str:
-    label = svg.text(x + width / 2, y + height / 2 + 4.5, name, cls="ac-on ac-attention", text_anchor="middle")
-    return svg.box(x, y, width, height, cls="ac-attention") + label
-
-
 def _sums(place: tuple[float, float], wide: bool) -> list[str]:
     # how much of its row each sum has seen
     x, y = place
     width = 190 if wide else 136
-    drawn = [svg.text(x, y - 8 + 4, "running sums m, l and a", cls="ac-quiet")]
-    drawn.append(svg.box(x, y + 8, width, 22, cls="ac-empty"))
-    for index, visit in enumerate(VISITS):
-        share = (visit.keys + 1) / (visit.queries + 1)
-        drawn.append(svg.box(x, y + 8, share * width, 22, cls="ac-attention", when=LINE.on(1 + index)))
-        words = f"{visit.keys + 1} of {visit.queries + 1} tiles of keys seen"
-        drawn.append(svg.text(x, y + 48, words, cls="ac-quiet", when=LINE.on(1 + index)))
+    drawn = [
+        svg.text(x, y - 4, "running sums m, l and a", cls="ac-quiet"),
+        svg.box(x, y + 8, width, 22, cls="ac-empty"),
+    ]
+    for frame, visit in enumerate(VISITS, 1):
+        seen, needed, when = visit.keys + 1, visit.queries + 1, LINE.on(frame)
+        drawn += [
+            svg.box(x, y + 8, seen / needed * width, 22, cls="ac-attention", when=when),
+            svg.text(x, y + 48, f"{seen} of {needed} tiles of keys seen", cls="ac-quiet", when=when),
+        ]
     return drawn
