@@ -26,16 +26,23 @@ AT_H = {"attention": Stated(14.3, "%"), "ffn": Stated(19.0, "%"), "both": Stated
 EXAMPLE = {"attention": Stated(8.3, "%"), "ffn": Stated(25, "%"), "both": Stated(33.3, "%")}
 UNITS = {"attention": Stated(100), "ffn": Stated(300)}
 TOP = {"attention": Stated(14, "%"), "ffn": Stated(19, "%")}
-OF_A_BLOCK, OVERHEAD = "workshop/compute-cost/#flops-of-a-block", "workshop/compute-cost/#overhead"
-NO_THIRD, EXAMPLES = "workshop/compute-cost/#not-always-a-third", "workshop/compute-cost/#worked-example"
+NO_THIRD = "workshop/compute-cost/#not-always-a-third"
 SOURCE = names.APPENDIX_A
 PLAIN = FlopRules(early_stop=False)
 
 of_a_block = partial(
-    claim, element="W12", taught=OF_A_BLOCK, source=SOURCE, tests=(names.PAPERS_FLOPS, names.LLAMAS_FLOPS)
+    claim,
+    element="W12",
+    taught="workshop/compute-cost/#flops-of-a-block",
+    source=SOURCE,
+    tests=(names.PAPERS_FLOPS, names.LLAMAS_FLOPS),
 )
 
-overheads = partial(claim, element="W13", taught=OVERHEAD, source=SOURCE, tests=(names.OVERHEADS,))
+overheads = partial(
+    claim, element="W13", taught="workshop/compute-cost/#overhead", source=SOURCE, tests=(names.OVERHEADS,)
+)
+
+worked = partial(claim, element="W14", taught="workshop/compute-cost/#worked-example")
 
 
 def llama_coefficients(half: str) -> tuple[float, float]:
@@ -71,8 +78,7 @@ def all_near(shares: dict[str, float], stated: dict[str, Stated], within: float 
     return all(near(100 * shares[name], percent, within) for name, percent in stated.items())
 
 
-@claim(
-    element="W12",
+@of_a_block(
     says=f"A step costs {STEP} forward passes: the backward pass alone costs {TWICE}.",
     taught="workshop/compute-cost/#flops-of-a-step",
     source=f"{FLASH_2}, §3.1",
@@ -198,8 +204,7 @@ def ranges() -> Finding:
     )
 
 
-@claim(
-    element="W13",
+@overheads(
     says="Recomputing both always costs exactly one third.",
     taught=NO_THIRD,
     source=CHECKPOINT,
@@ -235,10 +240,8 @@ def attention_rises() -> Finding:
     )
 
 
-@claim(
-    element="W14",
+@worked(
     says=f"With {UNITS['attention']} and {UNITS['ffn']} FLOPs, A, B and C cost {listed(EXAMPLE)}.",
-    taught=EXAMPLES,
     source="arithmetic",
     tests=("test_formulas::test_the_worked_example_100_and_300",),
 )
@@ -248,10 +251,8 @@ def example() -> Finding:
     return judge(f"{percents(shares)}.", holds=all_near(shares, EXAMPLE) and found["both"] == Fraction(1, 3))
 
 
-@claim(
-    element="W14",
+@worked(
     says=f"{UNITS['attention']} and {UNITS['ffn']} are FLOPs of such a block.",
-    taught=EXAMPLES,
     source=SOURCE,
     tests=("test_claims::test_the_formulas_give_the_ffn_twice_attention_at_most", names.PAPERS_FLOPS),
 )

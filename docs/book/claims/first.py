@@ -18,7 +18,6 @@ from book.quantities.text import tokens
 ATTENTION_COMPUTE, FFN_COMPUTE, TEN = Stated(43, "%"), Stated(67, "%"), Stated(10, "×")
 # where the workshop's ratio is its ten
 TABLE = 3072
-RULE, PERCENT = "workshop/attention-first/#where-the-rule-comes-from", "workshop/attention-first/#what-a-percent-buys"
 FRAMEWORKS = {
     "Megatron Core": SOURCES["megatron"].url,
     "torchtitan": "https://github.com/pytorch/torchtitan/blob/main/torchtitan/distributed/activation_checkpoint.py",
@@ -26,7 +25,15 @@ FRAMEWORKS = {
     "MaxText": SOURCES["maxtext"].url,
 }
 
-rule = partial(claim, element="W16", taught=RULE, source=names.APPENDIX_A, tests=(names.OVERHEADS,))
+rule = partial(
+    claim,
+    element="W16",
+    taught="workshop/attention-first/#where-the-rule-comes-from",
+    source=names.APPENDIX_A,
+    tests=(names.OVERHEADS,),
+)
+
+per_percent = partial(claim, taught="workshop/attention-first/#what-a-percent-buys", source=f"{PAPER_LINK}, §5")
 
 
 def forward_percents(half: str) -> tuple[list[float], str]:
@@ -61,11 +68,9 @@ def heavy_ffn() -> Finding:
     )
 
 
-@claim(
+@per_percent(
     element="W16",
     says="Recomputing the FFN is expensive for what it saves.",
-    taught=PERCENT,
-    source=f"{PAPER_LINK}, §5",
     tests=(names.TRADEOFF, names.MEASURED),
 )
 def poor_value() -> Finding:
@@ -83,11 +88,9 @@ def poor_value() -> Finding:
     )
 
 
-@claim(
+@per_percent(
     element="W17",
     says=f"At 16K tokens attention saves some {TEN} more memory for the same extra compute.",
-    taught=PERCENT,
-    source=f"{PAPER_LINK}, §5",
     tests=("test_tradeoff::test_what_the_workshop_discards_per_flop",),
 )
 def ten_times() -> Finding:

@@ -24,12 +24,12 @@ AMPERE_PAPER = link(
     "https://images.nvidia.com/aem-dam/en-zz/Solutions/data-center/nvidia-ampere-architecture-whitepaper.pdf",
     "NVIDIA, A100 architecture",
 )
-CHECKPOINTING = "workshop/flash-attention/#flash-as-checkpointing"
-LESS_TIME, COMPOSED = "workshop/flash-attention/#more-flops-less-time", "workshop/flash-attention/#with-checkpointing"
 
-in_the_kernel = partial(claim, element="W24", taught=CHECKPOINTING)
+in_the_kernel = partial(claim, element="W24", taught="workshop/flash-attention/#flash-as-checkpointing")
 
-less_time = partial(claim, element="W25", taught=LESS_TIME)
+less_time = partial(claim, element="W25", taught="workshop/flash-attention/#more-flops-less-time")
+
+composed = partial(claim, element="W26", taught="workshop/flash-attention/#with-checkpointing")
 
 
 @claim(
@@ -90,7 +90,7 @@ def linear_memory() -> Finding:
     return judge(f"Activations grow with S to the power {n(power, 2)}.", holds=near(power, 1, 0.001))
 
 
-@claim(element="W24", says=f"It is {SPEED[0]} to {SPEED[1]} faster.", taught=LESS_TIME, source=f"{FLASH_1}, figure 2")
+@less_time(element="W24", says=f"It is {SPEED[0]} to {SPEED[1]} faster.", source=f"{FLASH_1}, figure 2")
 def speed() -> Finding:
     return cited(
         "A matter of the GPU, the shape and the kernel it is compared with: the closed form has no clock. What was "
@@ -147,7 +147,7 @@ def waiting() -> Finding:
     )
 
 
-@claim(element="W25", says="The units that wait are the CUDA cores.", taught=LESS_TIME, source=AMPERE_PAPER)
+@less_time(says="The units that wait are the CUDA cores.", source=AMPERE_PAPER)
 def cuda_cores() -> Finding:
     return cited(
         "The matmuls run on the tensor cores; the CUDA cores take the softmax. A fact of the hardware, which "
@@ -155,10 +155,8 @@ def cuda_cores() -> Finding:
     )
 
 
-@claim(
-    element="W26",
+@composed(
     says="Flash attention and layer checkpointing go together.",
-    taught=COMPOSED,
     source=CHECKPOINT,
     tests=(names.MEASURED,),
 )
@@ -172,10 +170,8 @@ def composes() -> Finding:
     )
 
 
-@claim(
-    element="W26",
+@composed(
     says="Flash attention makes training at 32K to 128K tokens feasible.",
-    taught=COMPOSED,
     source=f"{FLASH_1}, §4",
     tests=(names.STATES, names.HARDWARE, names.PEAK, names.MEASURED),
 )

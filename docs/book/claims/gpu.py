@@ -21,9 +21,16 @@ SMALLEST, LARGEST, BANDWIDTH = Stated(40, "GB"), Stated(80, "GB"), Stated(2, "TB
 FASTER, SMALLER = Stated(10, "×"), Stated(4000, "×")
 MATRIX, LENGTH, HEADS = Stated(1, "GB"), Stated(4096), Stated(32)
 CYCLES = (Stated(28), Stated(200), Stated(400))
-MEMORY, KERNELS = "workshop/flash-attention/#gpu-memory", "workshop/flash-attention/#standard-and-flash"
 
-memory = partial(claim, element="W19", taught=MEMORY, source=DATASHEETS, tests=(names.HARDWARE,))
+memory = partial(
+    claim,
+    element="W19",
+    taught="workshop/flash-attention/#gpu-memory",
+    source=DATASHEETS,
+    tests=(names.HARDWARE,),
+)
+
+kernels = partial(claim, element="W21", taught="workshop/flash-attention/#standard-and-flash")
 
 
 @memory(says=f"An A100 has {SMS} SMs with {PER_SM} of SRAM each, some {SRAM} in all.")
@@ -51,13 +58,7 @@ def hbm() -> Finding:
     )
 
 
-@claim(
-    element="W19",
-    says=f"SRAM is about {FASTER} faster.",
-    taught=MEMORY,
-    source=f"{FLASH_1}, §2.1",
-    tests=(names.HARDWARE, names.PUBLISHED),
-)
+@memory(says=f"SRAM is about {FASTER} faster.", source=f"{FLASH_1}, §2.1", tests=(names.HARDWARE, names.PUBLISHED))
 def sram_faster() -> Finding:
     ratio = bandwidth_ratio()
     return judge(
@@ -73,10 +74,8 @@ def sram_smaller() -> Finding:
     return judge(f"{n(ratio, 0, '×')} for the A100 with {LARGEST}.", holds=near(ratio, SMALLER, 0.1))
 
 
-@claim(
-    element="W19",
+@memory(
     says=f"SRAM answers within some {CYCLES[0]} cycles, HBM within {CYCLES[1]} to {CYCLES[2]}.",
-    taught=MEMORY,
     source=f"{AMPERE_LINK}, table IV",
     tests=(names.PUBLISHED,),
 )
@@ -103,10 +102,8 @@ def matrix() -> Finding:
     )
 
 
-@claim(
-    element="W21",
+@kernels(
     says="Standard attention goes to HBM and back three times.",
-    taught=KERNELS,
     source=f"{FLASH_1}, algorithm 0",
     tests=(names.TRAFFIC,),
 )
@@ -122,10 +119,8 @@ def round_trips() -> Finding:
     )
 
 
-@claim(
-    element="W21",
+@kernels(
     says="Standard attention moves O(S²), flash attention O(S²/M).",
-    taught=KERNELS,
     source=f"{FLASH_1}, theorem 2",
     tests=("test_flash_page::test_traffic_grows_as_theorem_2_says", names.TRAFFIC, names.HARDWARE),
 )

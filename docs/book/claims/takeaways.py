@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import partial
 
 from actckpt.hardware import GIB
 from actckpt.tradeoff import LONGEST, parity_length
@@ -17,9 +18,10 @@ from book.quantities.steps import CONFIG, LONG, MODEL, kept, overhead, states
 ATTENTION_RANGE, FFN_RANGE = (Stated(11), Stated(14, "%")), (Stated(19), Stated(22, "%"))
 FFN_COMPUTE, THIRD = (Stated(57), Stated(67, "%")), Stated(33, "%")
 
+takeaway = partial(claim, element="W27")
 
-@claim(
-    element="W27",
+
+@takeaway(
     says="Activations dominate at scale, and the quadratic term is the reason.",
     taught="workshop/takeaways/#activations-dominate",
     source=f"{PAPER_LINK}, §4",
@@ -41,8 +43,7 @@ def takeaway_1() -> Finding:
     )
 
 
-@claim(
-    element="W27",
+@takeaway(
     says=f"Recompute attention first, always, for {ATTENTION_RANGE[0]}–{ATTENTION_RANGE[1]} more compute.",
     taught="workshop/takeaways/#attention-first",
     source=f"{FLASH_1}, §3.1",
@@ -60,8 +61,7 @@ def takeaway_2() -> Finding:
     )
 
 
-@claim(
-    element="W27",
+@takeaway(
     says=f"Recomputing the FFN is expensive, {FFN_RANGE[0]}–{FFN_RANGE[1]}, as it has "
     f"{FFN_COMPUTE[0]}–{FFN_COMPUTE[1]} of the forward compute: a last resort.",
     taught="workshop/takeaways/#ffn-is-expensive",
@@ -83,8 +83,7 @@ def takeaway_3() -> Finding:
     )
 
 
-@claim(
-    element="W27",
+@takeaway(
     says=f"The overhead ends at about {THIRD}, whatever is recomputed.",
     taught="workshop/takeaways/#at-most-a-third",
     source=f"{PAPER_LINK}, Table 4",
@@ -94,8 +93,7 @@ def takeaway_4() -> Finding:
     return at_most_a_third()
 
 
-@claim(
-    element="W27",
+@takeaway(
     says="Flash attention is checkpointing, inside the kernel.",
     taught="workshop/takeaways/#flash-is-checkpointing",
     source=f"{FLASH_1}, §3.1",
@@ -105,8 +103,7 @@ def takeaway_5() -> Finding:
     return built_in()
 
 
-@claim(
-    element="W27",
+@takeaway(
     says="Flash attention and selective recomputation of the FFN compose.",
     taught="workshop/takeaways/#they-compose",
     source=CHECKPOINT,
