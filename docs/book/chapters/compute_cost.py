@@ -11,7 +11,6 @@ from book.components.figure import figure
 from book.components.table import table
 from book.components.template import code, swatch
 from book.quantities.costs import (
-    BACKWARD_FACTOR,
     CASES,
     EXAMPLE,
     STEP_FACTOR,
@@ -24,26 +23,6 @@ from book.quantities.steps import CONFIG, LENGTHS, MODEL, block_at, overhead
 from book.quantities.text import fixed, model_label, percent, tokens
 
 LABEL = model_label(MODEL)
-
-
-def step() -> str:
-    """What a step costs, as LaTeX."""
-    return rf"$$F_\text{{step}} = F + {BACKWARD_FACTOR}F = {STEP_FACTOR}F$$"
-
-
-def halves() -> str:
-    """Forward FLOPs of both halves of the workshop's block, as LaTeX."""
-    (linear, squared), (ffn, _) = coefficients("attention"), coefficients("ffn")
-    return (
-        rf"$$F_\text{{attention}} = {linear}\,B S H^2 + {squared}\,B S^2 H$$"
-        "\n\n"
-        rf"$$F_\text{{FFN}} = {ffn}\,B S H^2$$"
-    )
-
-
-def worked_overhead() -> str:
-    """What recomputing adds to a step, as LaTeX."""
-    return rf"$$\text{{overhead}} = \frac{{F_\text{{recomputed}}}}{{{STEP_FACTOR}\,F}}$$"
 
 
 def matmuls() -> Markup:

@@ -9,7 +9,6 @@ from markupsafe import Markup
 from actckpt import ACCOUNTINGS
 from actckpt.figures.memory import accountings_over_seq_len, policies_over_seq_len
 from actckpt.notation import LATEX
-from book.components import explorer as explorers
 from book.components.figure import figure
 from book.components.table import table
 from book.quantities.grid import View
@@ -26,11 +25,6 @@ VIEW = View(
     opens={"model": MODEL, "accounting": "workshop", "policy": "none", "seq_len": LONG, "ranks": 1},
     chart="columns",
 )
-
-
-def explorer() -> Markup:
-    """The explorer."""
-    return explorers.explorer(VIEW)
 
 
 def formula() -> str:

@@ -6,7 +6,6 @@ from markupsafe import Markup
 
 from actckpt import ACCOUNTINGS, PRESETS
 from actckpt.step import ADAM_BYTES, GRADIENT_BYTES, PARAMETER_BYTES
-from book.components import explorer as explorers
 from book.components.table import table
 from book.components.template import code, exact, swatch
 from book.quantities import steps
@@ -27,17 +26,6 @@ VIEW = View(
     opens={"model": MODEL, "accounting": "workshop", "policy": "none", "seq_len": 4096, "ranks": 1},
     attentions=("flash",),
 )
-
-
-def explorer() -> Markup:
-    """The explorer."""
-    return explorers.explorer(VIEW)
-
-
-def formula() -> str:
-    """The training states as multiples of N, as LaTeX."""
-    summands = " + ".join(map(str, BYTES_EACH.values()))
-    return rf"$$M_P + M_G + M_O = ({summands})\,N \text{{ bytes}}$$"
 
 
 def states() -> Markup:
