@@ -7,21 +7,10 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
+from book.chapters.sources import ROOT, title
 from book.claims import CLAIMS, SECTIONS
 from book.claims.claim import Claim, Verdict, n
 from book.components.template import html, render
-
-CHAPTERS = {
-    "workshop/activations/": "What activations are",
-    "workshop/training-memory/": "Training memory",
-    "workshop/recomputation/": "Recomputation",
-    "workshop/memory-over-sequence-length/": "Memory over sequence length",
-    "workshop/compute-cost/": "Compute cost",
-    "workshop/attention-first/": "Attention first?",
-    "workshop/flash-attention/": "Flash attention",
-    "workshop/takeaways/": "Takeaways",
-    "evidence/formula-against-measurement/": "Formula against measurement",
-}
 
 
 def verdicts(claims: Iterable[Claim]) -> Counter[Verdict]:
@@ -65,7 +54,7 @@ def card(claim: Claim) -> Markup:
     found = claim.finding
     # the condition goes on with the sentence where it is one
     verdict = "Holds only when" if found.verdict is Verdict.ONLY_WHEN else f"{found.verdict.label.capitalize()}."
-    chapter = CHAPTERS[claim.taught.partition("#")[0]]
+    chapter = title(ROOT / f"docs/{claim.taught.partition('/#')[0].rstrip('/')}.md")
     return render("claim", claim=claim, found=found, verdict=verdict, chapter=chapter, breakable=breakable)
 
 

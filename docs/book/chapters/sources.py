@@ -62,14 +62,19 @@ def _with_blocks(page: Path) -> str:
     return "\n".join([page.read_text("utf-8"), source, *(template.read_text("utf-8") for template in templates)])
 
 
+def title(page: Path) -> str:
+    """What a page is called."""
+    found = re.search(r"^(?:# )?title: (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return found[1] if found else page.relative_to(ROOT).as_posix()
+
+
 def _place(file: Path) -> Markup:
     name = file.relative_to(ROOT).as_posix()
     if not name.startswith("docs/"):
         return code(name)
-    title = re.search(r"^(?:# )?title: (.+)$", file.read_text("utf-8"), re.MULTILINE)
     address = name.removeprefix("docs/").rpartition(".")[0].removesuffix("index")
     return html(
         '<a href="@/{{ address }}">{{ title }}</a>',
         address=f"{address}/" if address else "",
-        title=title[1] if title else name,
+        title=title(file),
     )
