@@ -116,11 +116,8 @@ def paper_terms() -> Markup:
 
 def llama_terms() -> Markup:
     """The Llama block, tensor by tensor, as a table."""
-
-    def size(terms: Iterable[Term[int]]) -> str:
-        return f"{fixed(per_sbh(terms), 3)} SBH"
-
-    return _terms(f"A block of {LABEL}, flash attention, {AT}", LLAMA_BLOCK, LLAMA, size)
+    caption = f"A block of {LABEL}, flash attention, {AT}"
+    return _terms(caption, LLAMA_BLOCK, LLAMA, lambda terms: f"{fixed(per_sbh(terms), 3)} SBH")
 
 
 def _terms(caption: str, block: Ledger[int], words: dict[str, tuple[str, str]], size: Any) -> Markup:

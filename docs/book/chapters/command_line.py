@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
+from functools import reduce
+from operator import getitem
 from unittest.mock import patch
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from actckpt import cli
 from book.components.table import table
@@ -92,19 +94,12 @@ def session(line: str) -> Markup:
 def fields() -> Markup:
     """The fields of the JSON object, each with what it holds."""
     answer = json.loads(run(EXAMPLES["estimate"] + " --json")[1])
-    rows = [(code(name), TYPES[type(_at(answer, name))], _prose(words)) for name, words in FIELDS.items()]
+    values = {name: reduce(getitem, name.split("."), answer) for name in FIELDS}
+    rows = [
+        (code(name), TYPES[type(values[name])], Markup(re.sub("`(.*?)`", r"<code>\1</code>", str(escape(words)))))
+        for name, words in FIELDS.items()
+    ]
     return table("Fields of the JSON object", ["field", "type", "what it holds"], rows, kind="words")
-
-
-def _at(answer: Any, name: str) -> Any:
-    for key in name.split("."):
-        answer = answer[key]
-    return answer
-
-
-def _prose(words: str) -> Markup:
-    parts = words.split("`")
-    return Markup("").join(code(part) if index % 2 else part for index, part in enumerate(parts))
 
 
 def json_example() -> Markup:

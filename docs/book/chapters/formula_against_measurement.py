@@ -7,7 +7,7 @@ from functools import cache
 
 from markupsafe import Markup
 
-from actckpt import POLICIES, PRESETS, Step, Term, estimate
+from actckpt import POLICIES, PRESETS, Step, estimate
 from actckpt.figures.memory import formula_and_measurement
 from book.components.figure import figure
 from book.components.table import table
@@ -67,25 +67,22 @@ def _ledgers(model: str) -> Markup:
 def terms() -> Markup:
     """The ledgers of one block of Llama 3.1 8B, term by term."""
     formula, measured = ({term.name: term for term in step.block} for step in steps(MODEL, "none"))
-    rows = [_term(formula.get(name), measured.get(name)) for name in formula | measured]
+    rows = [
+        (
+            swatch(term.component) + code(name),
+            term.component,
+            " × ".join(f"{size:,}" for size in term.shape),
+            term.dtype,
+            *_difference(*(ledger[name].bytes if name in ledger else 0 for ledger in (formula, measured))),
+        )
+        for name, term in (formula | measured).items()
+    ]
     return table(
         f"One block of {model_label(MODEL)}, {AT}, nothing recomputed",
         ("tensor", "component", "shape", "dtype", "closed form, bytes", "measured, bytes", "difference"),
         rows,
         ("sum", "", "", "", *_difference(*(step.block.bytes for step in steps(MODEL, "none")))),
     )
-
-
-def _term(formula: Term[int] | None, measured: Term[int] | None) -> list[object]:
-    term = formula or measured
-    assert term is not None
-    return [
-        swatch(term.component) + code(term.name),
-        term.component,
-        " × ".join(f"{size:,}" for size in term.shape),
-        term.dtype,
-        *_difference(*(each.bytes if each else 0 for each in (formula, measured))),
-    ]
 
 
 def _difference(formula: int, measured: int) -> tuple[str, str, Markup]:

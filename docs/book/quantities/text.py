@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
-from actckpt import PRESETS
 from actckpt.hardware import GB, GIB
 
 NBSP = "\u00a0"
@@ -23,14 +22,10 @@ LABELS = {
 
 
 def model_label(name: str) -> str:
-    """A preset's name as prose writes it: "llama-3.1-8b" is "Llama 3.1 8B"."""
-    words = name.split("-")
-    family = {"llama": "Llama", "gpt": "GPT"}[words[0]]
-    if words[0] == "gpt":
-        return (
-            f"{family}-3 {words[-1].upper()}" if PRESETS[name].vocab_size == 50_257 else f"{family} {words[-1].upper()}"
-        )
-    return " ".join((family, *words[1:-1], words[-1].upper()))
+    """A preset's name as prose writes it: "llama-3.1-8b" is "Llama 3.1 8B", "gpt-3-175b" "GPT-3 175B"."""
+    family, *version, parameters = name.split("-")
+    label, joint = {"llama": ("Llama", " "), "gpt": ("GPT", "-")}[family]
+    return f"{joint.join((label, *version))} {parameters.upper()}"
 
 
 def fixed(value: float, digits: int = 0) -> str:

@@ -221,13 +221,17 @@ def _numbers(layout: Layout) -> list[str]:
     return drawn
 
 
-def _seen(frame: int) -> tuple[Step | None, float]:
-    # the last step whose weights have been added, and what its sums are multiplied by since
-    steps = row.steps()
-    added = min((frame - 1) // 2 if frame % 2 else frame // 2, N_TILES)
-    arriving = frame % 2 == 1 and frame < DIVIDED
-    rescale = steps[added].rescale if arriving else 1.0
-    return (steps[added - 1] if added else None), rescale
+def _sums(frame: int) -> tuple[float, list[float]]:
+    # l and a: of the tiles whose weights have been added, rescaled if another arrives
+    steps, added = row.steps(), min(frame // 2, N_TILES)
+    if not added:
+        return 0.0, [0.0] * row.HEAD_DIM
+    rescale = steps[added].rescale if _arriving(frame) else 1.0
+    return steps[added - 1].row_sum * rescale, [x * rescale for x in steps[added - 1].acc]
+
+
+def _arriving(frame: int) -> bool:
+    return frame % 2 == 1 and frame < DIVIDED
 
 
 def _m(frame: int) -> str:
@@ -235,24 +239,14 @@ def _m(frame: int) -> str:
 
 
 def _factor(frame: int) -> str:
-    return _number(row.steps()[frame // 2].rescale) if frame % 2 and 1 < frame < DIVIDED else ""
-
-
-def _l(frame: int) -> str:
-    step, rescale = _seen(frame)
-    return _number(step.row_sum * rescale if step else 0.0)
-
-
-def _a(frame: int) -> str:
-    step, rescale = _seen(frame)
-    return _pair([x * rescale for x in step.acc] if step else [0.0] * row.HEAD_DIM)
+    return _number(row.steps()[frame // 2].rescale) if _arriving(frame) and frame > 1 else ""
 
 
 _PANEL: tuple[tuple[str, Callable[[int], str]], ...] = (
     ("m, the largest score so far", _m),
     ("rescaled by", _factor),
-    ("l, the sum of weights", _l),
-    ("a, the weighted values", _a),
+    ("l, the sum of weights", lambda frame: _number(_sums(frame)[0])),
+    ("a, the weighted values", lambda frame: _pair(_sums(frame)[1])),
     ("output, a / l", lambda frame: _pair(_output(row.steps()[-1])) if frame >= DIVIDED else ""),
     ("saved, m + log l", lambda frame: _number(_lse(row.steps()[-1])) if frame >= COMPARED else ""),
 )
