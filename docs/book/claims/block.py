@@ -74,18 +74,13 @@ def squared() -> Finding:
     tests=(names.PAPERS_LAYER,),
 )
 def elements() -> Finding:
-    square = CONFIG.hidden_size
-    counts = [
-        sum(term.bytes // (1 if term.dtype == "bool" else 2) for term in step(seq_len=s, **PAPER).block)
-        for s in (1, 2, square)
-    ]
-    squared = (counts[1] - 2 * counts[0]) // 2
-    linear = (counts[0] - squared) / CONFIG.hidden_size
+    counts, sizes = growth(elements=True, **PAPER), growth(**PAPER)
+    # nS²B is n times SBH where S = H
+    average = (sizes.linear + CONFIG.n_heads * sizes.squared) / (counts.linear + CONFIG.n_heads * counts.squared)
     return judge(
-        f"The same tensors have {n(linear)} SBH + {n(squared / CONFIG.n_heads)} nS²B elements, of which the dropout "
-        f"masks are one byte each: {n(step(seq_len=square, **PAPER).block.bytes / counts[2], 2)} bytes an element on "
-        f"average where S = H = {n(square)}.",
-        holds=linear == LINEAR.value,
+        f"The same tensors have {n(counts.linear)} SBH + {n(counts.squared)} nS²B elements, of which the dropout "
+        f"masks are one byte each: {n(average, 2)} bytes an element on average where S = H = {n(CONFIG.hidden_size)}.",
+        holds=counts.linear == LINEAR.value,
         condition="The coefficients are bytes. Taken for elements of two bytes, everything is counted twice.",
     )
 

@@ -11,10 +11,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from actckpt import ACCELERATORS, POLICIES, PRESETS, FlopRules, Ledger, Step, Term, estimate
-from actckpt.algebra import Form, Point
+from actckpt.algebra import Form, Point, total
 from actckpt.blocks.block import Block
 from actckpt.blocks.llama import llama_block
 from actckpt.formulas.timeline import timeline
+from actckpt.ledger import ITEM_BYTES
 
 MODEL = "llama-3.1-8b"
 CONFIG = PRESETS[MODEL]
@@ -28,7 +29,6 @@ CARD = ACCELERATORS["h100-80gb"]
 
 @cache
 def step(policy: str = "none", *, model: str = MODEL, seq_len: int = LONG, **how: Any) -> Step[int]:
-    """One training step."""
     return estimate(model, seq_len=seq_len, policy=policy, **how)
 
 
@@ -57,9 +57,8 @@ def states(model: str = MODEL, ranks: int = 1) -> int:
     return step(model=model, data_parallel=ranks).states.bytes
 
 
-def grows(**how: Any) -> float:
+def grows(*, seq_len: int = LONG, **how: Any) -> float:
     """How many times as much a block keeps as at half the length."""
-    seq_len = how.pop("seq_len", LONG)
     return block(seq_len=seq_len, **how) / block(seq_len=seq_len // 2, **how)
 
 
@@ -74,6 +73,11 @@ def sbh(policy: str = "none", **how: Any) -> float:
     return per_sbh(found.block, model=found.model, seq_len=found.seq_len)
 
 
+def formula(terms: Iterable[Term[int]], *, elements: bool = False) -> Form:
+    """The size of some tensors as a formula, in bytes or in elements."""
+    return total(term.formula() / (ITEM_BYTES[term.dtype] if elements else 1) for term in terms)
+
+
 @cache
 def peak_of_blocks(policy: str = "none") -> int:
     """The most that is alive while all blocks run forward and backward, in bytes: "none", "full" or `every_N`."""
@@ -81,17 +85,19 @@ def peak_of_blocks(policy: str = "none") -> int:
 
 
 class Growth(NamedTuple):
-    """What a block keeps as a function of S: `linear`·SBH + `squared`·nS²B bytes."""
+    """What a block keeps as a function of S: `linear`·SBH + `squared`·nS²B, in bytes or in elements."""
 
     linear: float
     squared: float
 
 
 @cache
-def growth(policy: str = "none", component: str = "", *, model: str = MODEL, **how: Any) -> Growth:
+def growth(
+    policy: str = "none", component: str = "", *, model: str = MODEL, elements: bool = False, **how: Any
+) -> Growth:
     """How what a block keeps, or one component of it, grows with the length."""
     config, block = PRESETS[model], step(policy, model=model, **how).block
-    form = block.where(lambda term: component in ("", term.component)).formula()
+    form = formula((term for term in block if component in ("", term.component)), elements=elements)
     linear, squared = (Point(config.axes(1, 1)).count(form.coefficient("S", power)) for power in (1, 2))
     return Growth(linear / config.hidden_size, squared / config.n_heads)
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 
 from actckpt import Ledger, Term
-from actckpt.algebra import B, Form, H, S, n, total
-from actckpt.ledger import ITEM_BYTES
+from actckpt.algebra import B, Form, H, S, n
 from book.quantities import steps
 from book.quantities.steps import CONFIG, MODEL
 from book.quantities.text import NBSP
@@ -69,7 +68,6 @@ REPLACED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 
 
 def named(ledger: Ledger[int], names: Iterable[str]) -> Ledger[int]:
-    """The tensors of those names."""
     return Ledger(tuple(ledger[name] for name in names))
 
 
@@ -96,8 +94,8 @@ def squared_share() -> float:
 
 def symbolic(terms: Iterable[Term[int]], *, elements: bool = False) -> str:
     """The size of tensors of the paper's block as a formula, in bytes or in elements: "34 SBH + 5 nS²B"."""
-    form = total(term.formula() / (ITEM_BYTES[term.dtype] if elements else 1) for term in terms)
-    products = re.findall(r"(\d*)([^\d\s+][^\s+]*)", str(form).replace("·", ""))
+    form = str(steps.formula(terms, elements=elements)).replace("·", "")
+    products = re.findall(r"(\d*)([^\d\s+][^\s+]*)", form)
     return " + ".join(f"{number or 1}{NBSP}{unit}" for number, unit in products)
 
 

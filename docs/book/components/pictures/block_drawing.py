@@ -145,8 +145,6 @@ def _state(tensors: Sequence[str], policy: str) -> str:
         return ""
     if any(kept(policy)[name].component == "checkpoint" for name in held):
         return "checkpoint"
-    if len(held) in (0, len(tensors)):
-        return "kept" if held else "recomputed"
     # the one that is much larger speaks for the row
     largest = max(tensors, key=lambda name: everything()[name].bytes)
     return "kept" if largest in held else "recomputed"
