@@ -44,7 +44,6 @@ def choices() -> Markup:
 
 
 def section(name: str) -> Markup:
-    """The claims of one section."""
     none = Markup('<p class="ac-claims__none">None of this kind.</p>')
     return Markup('<div class="ac-claims">{}{}</div>').format(Markup().join(map(card, SECTIONS[name])), none)
 

@@ -109,7 +109,6 @@ def json_example() -> Markup:
 
 
 def statuses() -> Markup:
-    """The exit statuses."""
     rows = [(code(str(status)), words) for status, words in STATUSES.items()]
     return table("Exit statuses", ["status", "what it means"], rows, kind="words")
 

@@ -32,5 +32,4 @@ def run(file: Path) -> str:
 
 
 def count() -> int:
-    """How many exercises there are."""
     return len(list(ANSWERS.glob("*.py")))

@@ -26,7 +26,6 @@ class Verdict(StrEnum):
     CITED = "cited", "§", "cited, not computed"
 
     def __new__(cls, value: str, sign: str, label: str) -> Verdict:
-        """A verdict with its sign and its label."""
         verdict = str.__new__(cls, value)
         verdict._value_, verdict.sign, verdict.label = value, sign, label
         return verdict

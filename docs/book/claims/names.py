@@ -18,7 +18,6 @@ SHORTEST, AT_LONG, LONGEST = (n(tokens(seq_len)) for seq_len in (LENGTHS[0], LON
 
 
 def link(url: str, words: str) -> str:
-    """A source as a link."""
     return f'<a href="{url}">{words}</a>'
 
 

@@ -42,7 +42,6 @@ def swatch(part: str) -> Markup:
 
 
 def code(words: str) -> Markup:
-    """Words as code."""
     return Markup("<code>{}</code>").format(words)
 
 

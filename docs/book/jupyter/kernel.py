@@ -38,7 +38,6 @@ class Kernel(AsyncKernelManager):
         )
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        """Start the process."""
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep),

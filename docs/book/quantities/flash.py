@@ -30,7 +30,6 @@ class Kernels(NamedTuple):
 
     @property
     def both(self) -> list[Kernel]:
-        """Those of both passes."""
         return [*self.forward, *self.backward]
 
 

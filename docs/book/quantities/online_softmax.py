@@ -45,7 +45,6 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def scores() -> list[float]:
-    """The row of scores."""
     q, k, _ = inputs()
     return [float(score) for score in (q @ k.mT * HEAD_DIM**-0.5).flatten()]
 

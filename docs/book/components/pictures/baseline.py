@@ -12,7 +12,6 @@ POLICY = "none"
 
 
 def picture() -> Markup:
-    """The player."""
     return scene.picture(
         POLICY,
         {"forward": "compute, store", "backward": "use what is stored, free it"},
@@ -28,7 +27,6 @@ def picture() -> Markup:
 
 
 def sentences() -> list[str]:
-    """What each frame shows."""
     return [
         "Nothing has run yet. Each dashed box is a pass to come, as wide as the FLOPs that it takes.",
         *map(_forward, passes.of(POLICY, "forward")),

@@ -13,7 +13,6 @@ POLICY = "full"
 
 
 def picture() -> Markup:
-    """The player."""
     return scene.picture(
         POLICY,
         {
@@ -37,7 +36,6 @@ def picture() -> Markup:
 
 
 def sentences() -> list[str]:
-    """What each frame shows."""
     peak, without = (text.size(passes.peak(policy).bytes) for policy in (POLICY, "none"))
     back = passes.passes(POLICY)[passes.N_LAYERS :]
     return [

@@ -42,7 +42,6 @@ LAYOUTS = (
 
 
 def picture() -> str:
-    """The player."""
     return player(
         name="memories",
         title="A little fast memory on the chip, a lot of slow memory beside it",
@@ -61,7 +60,6 @@ def picture() -> str:
 
 
 def sentences() -> list[str]:
-    """What each frame shows."""
     return [
         f"An {DEVICE.label} has {DEVICE.n_sms} streaming multiprocessors. Their tensor cores do the matrix "
         "multiplications, and their registers hold what is being summed.",
@@ -87,7 +85,6 @@ def areas(layout: Layout) -> dict[str, float]:
 
 
 def breadths() -> dict[str, float]:
-    """The breadths of the bands."""
     return {"sram": PIPE * SRAM_BANDWIDTH.value, "hbm": PIPE * DEVICE.bandwidth / 1e12}
 
 

@@ -27,16 +27,7 @@ TURN = 0.7
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things stand, in units of the drawing.
-
-    Attributes:
-        name: "wide" or "narrow".
-        width: Of the whole drawing.
-        left: Where time begins.
-        right: Where it ends at the latest.
-        top: The top of the memory chart.
-        bottom: Where no memory is held.
-    """
+    """Where things stand, in units of the drawing: time from left to right, memory from the bottom to the top."""
 
     name: str
     width: float
@@ -75,7 +66,6 @@ class Scene:
 
     @property
     def line(self) -> Timeline:
-        """The frames."""
         # one for each pass, and one before, between and after
         return Timeline(len(passes(self.policy)) + 3)
 

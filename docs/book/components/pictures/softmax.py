@@ -49,7 +49,6 @@ LAYOUTS = (
 
 
 def picture() -> str:
-    """The player."""
     return player(
         name="online-softmax-steps",
         title="A softmax that meets its row four keys at a time",
@@ -67,7 +66,6 @@ def picture() -> str:
 
 
 def sentences() -> list[str]:
-    """What each frame shows."""
     steps = row.steps()
     output, lse = row.package()
     apart = max(abs(x - y) for x, y in zip(_output(steps[-1]), row.whole_row(), strict=True))

@@ -38,7 +38,6 @@ LAYOUTS = (
 
 
 def picture() -> str:
-    """The player."""
     return player(
         name="tile-by-tile",
         title="One tile of scores at a time, and none of them goes to memory",
@@ -57,7 +56,6 @@ def picture() -> str:
 
 
 def sentences() -> list[str]:
-    """What each frame shows."""
     masked = sum(visit.masked for visit in VISITS)
     return [
         "q, k and v lie in memory, in tiles. The scores would be a square of all queries by all keys: it is only "
