@@ -11,7 +11,7 @@ from book.components.pictures import svg
 from book.components.pictures.scene import AGAIN, STACK
 from book.quantities import text
 from book.quantities.block_map import CHOICES, OPENS, ROWS, Row, everything, kept, policies_where
-from book.quantities.steps import CONFIG, LONG, block_at, step
+from book.quantities.steps import LONG, block_at, per_sbh, step
 
 SHORT = {"gate_proj": "gate", "up_proj": "up"}
 
@@ -81,7 +81,7 @@ def _row(layout: Layout, row: Row, y: float) -> Iterator[str]:
         yield svg.text(layout.left + 16, y - 6, row.op, cls="ac-quiet")
     x, middle = layout.left, y + BOX / 2 + 4.5
     for name in row.tensors:
-        width = max(SLIVER, layout.per_byte * _per_sbh(name))
+        width = max(SLIVER, layout.per_byte * per_sbh([everything()[name]]))
         yield from _box(name, x, y, width)
         if not row.label:
             kept_under = [policy for policy in CHOICES if name in kept(policy)]
@@ -96,10 +96,6 @@ def _row(layout: Layout, row: Row, y: float) -> Iterator[str]:
     for words, policies in _states(row.tensors).items():
         cls = "ac-strong ac-checkpoint ac-said" if words == "checkpoint" else "ac-quiet"
         yield _shown(svg.text(layout.width - 2, middle, words, cls=cls, text_anchor="end"), policies)
-
-
-def _per_sbh(tensor: str) -> float:
-    return everything()[tensor].bytes / (LONG * CONFIG.hidden_size)
 
 
 def _box(name: str, x: float, y: float, width: float) -> Iterator[str]:
