@@ -18,7 +18,7 @@ from actckpt.llama import eager_attention
 from actckpt.ops.attention import reference
 from book.components.figure import figure
 from book.components.table import table
-from book.components.template import code, data, html, mark
+from book.components.template import code, data, mark
 from book.quantities.costs import backward_share
 from book.quantities.flash import (
     DEVICE,
@@ -191,24 +191,6 @@ def bounds_chart() -> Markup:
             ("pass", *(trace.name for trace in traces)),
             [(name, *(fixed(trace.x[index], 2) for trace in traces)) for index, name in enumerate(traces[0].y)],
         ),
-    )
-
-
-def measured() -> Markup:
-    """What the authors of FlashAttention measured, as a paragraph."""
-
-    def both(what: str) -> Markup:
-        flash, standard = (PUBLISHED[f"flash_{name}_{what}"].words for name in ("flash", "standard"))
-        return html("{{ flash }} instead of {{ standard }}", flash=mark(flash), standard=mark(standard))
-
-    source = PUBLISHED["flash_flash_time"]
-    return html(
-        "<p>These are bounds, not measurements: no kernel reaches the full rate, and the exponentials, which run on "
-        "the ordinary cores, are not in them. The authors measured the attention of GPT-2 medium on an A100: "
-        "{{ flops }}, {{ hbm }} moved, and {{ time }} ({{ source }}, {{ place }}).</p>",
-        **{what: both(what) for what in ("flops", "hbm", "time")},
-        source=Markup(source.source.link),
-        place=source.place,
     )
 
 

@@ -40,15 +40,6 @@ def verdict() -> str:
     )
 
 
-def setting() -> str:
-    """What was measured, as a sentence."""
-    return (
-        f"Every model is measured at {AT} tokens with flash attention and {N_LAYERS} of its blocks: blocks "
-        "are alike, and that many hold whole periods of every policy. The tests measure other lengths, eager attention "
-        "and full depth."
-    )
-
-
 def both_ledgers() -> Markup:
     """For each model, a table of what all measured blocks save under each policy."""
     return Markup("").join(map(_ledgers, SIZES))
