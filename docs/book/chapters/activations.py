@@ -12,7 +12,7 @@ from actckpt.notation import LATEX
 from book.components.table import table
 from book.components.template import data, render, swatch
 from book.quantities import steps
-from book.quantities.steps import CONFIG, MODEL, SIZES
+from book.quantities.steps import CONFIG, LABEL, SIZES
 from book.quantities.tensors import (
     LLAMA,
     LLAMA_STEP,
@@ -29,7 +29,6 @@ from book.quantities.tensors import (
 )
 from book.quantities.text import NBSP, fixed, model_label
 
-LABEL = model_label(MODEL)
 AT = f"S{NBSP}={NBSP}{SEQ_LEN:,}"
 LLAMA_BLOCK = LLAMA_STEP.block
 TITLES = {"attention": "Attention", "ffn": "FFN", "norm": "LayerNorm"}

@@ -14,10 +14,8 @@ from book.components.figure import figure
 from book.components.table import table
 from book.components.template import code, gib_cell, swatch
 from book.quantities.halves import RULES, parity, parity_share
-from book.quantities.steps import LONG, MODEL, SIZES
+from book.quantities.steps import LABEL, LONG, MODEL, SIZES
 from book.quantities.text import fixed, model_label
-
-LABEL = model_label(MODEL)
 
 
 def shares() -> Markup:

@@ -19,10 +19,8 @@ from book.quantities.costs import (
     overheads,
 )
 from book.quantities.sources import PUBLISHED, more_time
-from book.quantities.steps import CONFIG, LENGTHS, MODEL, block_at, overhead
+from book.quantities.steps import CONFIG, LABEL, LENGTHS, MODEL, block_at, overhead
 from book.quantities.text import fixed, model_label, percent, tokens
-
-LABEL = model_label(MODEL)
 
 
 def matmuls() -> Markup:

@@ -32,10 +32,8 @@ from book.quantities.flash import (
     traffic_growth,
 )
 from book.quantities.sources import PUBLISHED
-from book.quantities.steps import CONFIG, MODEL, step
-from book.quantities.text import fixed, gib, model_label, percent, size, times, tokens
-
-LABEL = model_label(MODEL)
+from book.quantities.steps import CONFIG, LABEL, MODEL, step
+from book.quantities.text import fixed, gib, percent, size, times, tokens
 
 
 def memories() -> Markup:

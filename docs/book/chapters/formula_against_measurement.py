@@ -13,7 +13,7 @@ from book.components.figure import figure
 from book.components.table import table
 from book.components.template import code, swatch
 from book.quantities.measured import measure
-from book.quantities.steps import CONFIG, MODEL, SIZES
+from book.quantities.steps import CONFIG, LABEL, MODEL, SIZES
 from book.quantities.text import NBSP, gib, model_label
 
 SEQ_LEN = 8192
@@ -69,7 +69,7 @@ def terms() -> Markup:
         for name, term in (formula | measured).items()
     ]
     return table(
-        f"One block of {model_label(MODEL)}, {AT}, nothing recomputed",
+        f"One block of {LABEL}, {AT}, nothing recomputed",
         ("tensor", "component", "shape", "dtype", "closed form, bytes", "measured, bytes", "difference"),
         rows,
         ("sum", "", "", "", *_difference(*(step.block.bytes for step in steps(MODEL, "none")))),
@@ -92,6 +92,6 @@ def chart() -> Markup:
         measured,
         CONFIG.hidden_size,
         name="agreement",
-        assumes=f"Llama accounting with flash attention, {model_label(MODEL)}, {AT}, bfloat16.",
+        assumes=f"Llama accounting with flash attention, {LABEL}, {AT}, bfloat16.",
         test="test_figures::test_formula_and_measurement",
     )

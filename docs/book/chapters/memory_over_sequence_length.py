@@ -12,8 +12,8 @@ from actckpt.notation import LATEX
 from book.components.figure import figure
 from book.components.table import table
 from book.quantities.grid import View
-from book.quantities.steps import LONG, MODEL, SIZES, kept, step
-from book.quantities.text import model_label, times, tokens
+from book.quantities.steps import LABEL, LONG, MODEL, SIZES, kept, step
+from book.quantities.text import times, tokens
 
 VIEW = View(
     name="lengths",
@@ -71,4 +71,4 @@ def doubling() -> Markup:
         )
         for length in (1024, 4096, 16_384, 65_536)
     ]
-    return table(f"Activations of {model_label(MODEL)}, times what they were", ("tokens", *ways), rows)
+    return table(f"Activations of {LABEL}, times what they were", ("tokens", *ways), rows)

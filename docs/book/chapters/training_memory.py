@@ -10,7 +10,7 @@ from book.components.table import table
 from book.components.template import code, exact, swatch
 from book.quantities import steps
 from book.quantities.grid import PARTS, STATES, View, parts_of
-from book.quantities.steps import CARD, LONG, MODEL, SIZES, step
+from book.quantities.steps import CARD, LABEL, LONG, MODEL, SIZES, step
 from book.quantities.text import LABELS, model_label
 
 BYTES_EACH = {"parameters": PARAMETER_BYTES, "gradients": GRADIENT_BYTES, "optimizer": ADAM_BYTES}
@@ -65,7 +65,7 @@ def peak() -> Markup:
         if part not in STATES
     ]
     foot = ("sum", *(exact(step(policy).working_bytes) for policy in policies))
-    caption = f"{model_label(MODEL)}, S = {LONG:,}, flash attention: the peak beside the states"
+    caption = f"{LABEL}, S = {LONG:,}, flash attention: the peak beside the states"
     return table(caption, ("recomputed", *map(code, policies)), rows, foot)
 
 

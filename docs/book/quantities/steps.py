@@ -16,9 +16,11 @@ from actckpt.blocks.block import Block
 from actckpt.blocks.llama import llama_block
 from actckpt.formulas.timeline import timeline
 from actckpt.ledger import ITEM_BYTES
+from book.quantities.text import model_label
 
 MODEL = "llama-3.1-8b"
 CONFIG = PRESETS[MODEL]
+LABEL = model_label(MODEL)
 SIZES = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
 LONG = 16_384
 LENGTHS = tuple(2**power for power in range(10, 18))

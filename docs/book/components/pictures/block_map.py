@@ -10,8 +10,8 @@ from book.components.table import table
 from book.components.template import code, data, render, swatch
 from book.quantities.block_map import CHOICES, OPENS, everything, kept
 from book.quantities.grid import recomputes
-from book.quantities.steps import LONG, MODEL, block, overhead, sbh
-from book.quantities.text import fixed, model_label, percent, size
+from book.quantities.steps import LABEL, LONG, MODEL, block, overhead, sbh
+from book.quantities.text import fixed, percent, size
 
 NAME = "block-map"
 TITLE = "What a block of Llama keeps, and what it computes again"
@@ -42,7 +42,7 @@ def picture() -> Markup:
         policies=policies,
         opens=OPENS,
         picture=named(drawings(), NAME, TITLE, DESCRIPTION),
-        label=model_label(MODEL),
+        label=LABEL,
         model=MODEL,
         seq_len=LONG,
         numbers=_table(),

@@ -37,6 +37,7 @@ def picture() -> Markup:
 
 def sentences() -> list[str]:
     peak, without = (text.size(passes.peak(policy).bytes) for policy in (POLICY, "none"))
+    more = text.percent(steps.overhead(POLICY))
     back = passes.passes(POLICY)[passes.N_LAYERS :]
     return [
         "Nothing has run yet. The dashed line is the memory of the step above, which stores everything.",
@@ -44,14 +45,8 @@ def sentences() -> list[str]:
         f"The loss is known. Instead of {passes.forward_total('none')} the layers hold "
         f"{passes.forward_total(POLICY)}: a checkpoint for each of them.",
         *(_recompute(each) if each.action == "recompute" else _backward(each) for each in back),
-        f"The step is over. Its peak was {peak} instead of {without}; the passes took {overhead()} more FLOPs.",
+        f"The step is over. Its peak was {peak} instead of {without}; the passes took {more} more FLOPs.",
     ]
-
-
-def overhead() -> str:
-    """What the recomputation adds to the FLOPs of the passes."""
-    more, less = (sum(each.flops for each in passes.passes(policy)) for policy in (POLICY, "none"))
-    return text.percent(more / less - 1)
 
 
 def _forward(each: Pass) -> str:
@@ -95,7 +90,7 @@ def _without(drawn: Scene) -> str:
     end, right, y = points[-1][0], drawn.layout.right, drawn.layout.bottom
     more = svg.group(
         svg.path(f"M{end:.1f} {y + 4}v8H{right}v-8", cls="ac-line"),
-        svg.text(right, y + 26, f"+{overhead()}", cls="ac-strong", text_anchor="end"),
+        svg.text(right, y + 26, f"+{text.percent(steps.overhead(POLICY))}", cls="ac-strong", text_anchor="end"),
         when=drawn.line.since(drawn.line.n_frames - 1),
     )
     place = (top[0] + 6, top[1] - 7)

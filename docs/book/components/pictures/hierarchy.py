@@ -8,10 +8,9 @@ from actckpt.hardware import GB
 from book.components.pictures import svg
 from book.components.pictures.player import player
 from book.components.pictures.svg import Timeline
-from book.quantities import text
 from book.quantities.flash import DEVICE, HEAD, LAUNCH, SEQ_LEN, SHAPE, tile_bytes
 from book.quantities.sources import PUBLISHED
-from book.quantities.steps import CONFIG
+from book.quantities.steps import CONFIG, LABEL
 from book.quantities.text import size
 
 LINE = Timeline(6)
@@ -54,7 +53,7 @@ def picture() -> str:
         "not: drawn like HBM, its SRAM would be the dot.",
         made_by=f'actckpt.ACCELERATORS["{DEVICE.name}"]',
         assumes=f"{DEVICE.source}; on-chip bandwidth as estimated in {SRAM_BANDWIDTH.source.label}, "
-        f"{SRAM_BANDWIDTH.place}. {text.model_label(CONFIG.name)} in bfloat16.",
+        f"{SRAM_BANDWIDTH.place}. {LABEL} in bfloat16.",
         test="test_flash_page::test_the_memories_are_drawn_to_scale",
     )
 
@@ -66,7 +65,7 @@ def sentences() -> list[str]:
         f"Each has {size(DEVICE.sram_bytes)} of SRAM, for its L1 cache and for the shared memory that a kernel manages "
         f"itself: {size(DEVICE.total_sram_bytes)} in all, at {SRAM_BANDWIDTH.words}.",
         f"Beside the chip is HBM, {HBM_SIZE}, at {HBM_BANDWIDTH}. Every tensor lies here: weights, gradients, "
-        f"optimizer states, activations. The weights of {text.model_label(CONFIG.name)} take the lower part.",
+        f"optimizer states, activations. The weights of {LABEL} take the lower part.",
         "Drawn to the same scale, all the SRAM of the chip is this dot.",
         f"The scores of a single block at {SEQ_LEN:,} tokens are this square, {size(SHAPE.matrix_bytes)}. "
         "Standard attention moves it through the narrow band four times: written, read, written as probabilities, read "

@@ -17,7 +17,7 @@ from book.components.pictures.player import player
 from book.components.pictures.svg import Timeline
 from book.quantities import text
 from book.quantities.passes import N_LAYERS, frame_of, passes, peak
-from book.quantities.steps import LONG, MODEL
+from book.quantities.steps import LABEL, LONG
 
 # the order in which a block's tensors are stacked, from below
 STACK = ("checkpoint", "norm", "attention", "ffn")
@@ -112,7 +112,7 @@ def picture(policy: str, verbs: dict[str, str], over: Callable[[Scene], str] = l
     return player(
         drawing="".join(_drawing(Scene(policy, layout, span(policy)), verbs, over) for layout in LAYOUTS),
         made_by=f'actckpt.formulas.timeline.timeline(…, seq_len={LONG}, policy=POLICIES["{policy}"])',
-        assumes=f"Llama accounting with flash attention, {N_LAYERS} of the blocks of {text.model_label(MODEL)}, "
+        assumes=f"Llama accounting with flash attention, {N_LAYERS} of the blocks of {LABEL}, "
         f"{LONG:,} tokens, bfloat16, the blocks alone: no logits, no training states.",
         test="test_pictures::test_the_curve_of_a_step",
         **words,
