@@ -22,7 +22,6 @@ from actckpt.policy import get_policy
 from actckpt.step import Flops, Head, States
 
 CACHE = closure.ROOT / ".cache/measurements"
-PLAIN = ("model", "seq_len", "batch_size", "n_layers", "accounting", "attention", "working_bytes")
 
 
 def measure(model: str | ModelConfig, **options: Any) -> Step[int]:
@@ -39,33 +38,23 @@ def measure(model: str | ModelConfig, **options: Any) -> Step[int]:
 
 
 def _written(step: Step[int]) -> dict[str, Any]:
-    return {name: getattr(step, name) for name in PLAIN} | {
-        "policy": step.policy.name,
-        "layers": [_terms(ledger) for ledger in step.layers],
-        "head": [_terms(step.head.ledger), step.head.flops],
-        "states": asdict(step.states),
-        "flops": [step.flops.forward, step.flops.backward, step.flops.recompute],
-    }
-
-
-def _terms(ledger: Ledger[int]) -> list[tuple[object, ...]]:
-    return [(term.name, term.component, term.shape, term.dtype) for term in ledger]
+    return asdict(step) | {"policy": step.policy.name}
 
 
 def _read(content: dict[str, Any]) -> Step[int]:
-    saved, flops = content["head"]
-    return Step(
-        **{name: content[name] for name in PLAIN},
-        policy=get_policy(content["policy"]),
-        layers=tuple(map(_ledger, content["layers"])),
-        head=Head(_ledger(saved), flops),
-        states=States(**content["states"]),
-        flops=Flops(*content["flops"]),
-    )
+    head = content["head"]
+    typed = {
+        "policy": get_policy(content["policy"]),
+        "layers": tuple(map(_ledger, content["layers"])),
+        "head": Head(_ledger(head["ledger"]), head["flops"]),
+        "states": States(**content["states"]),
+        "flops": Flops(**content["flops"]),
+    }
+    return Step(**content | typed)
 
 
-def _ledger(terms: list[tuple[str, str, list[int], str]]) -> Ledger[int]:
-    return Ledger(tuple(Term(name, component, tuple(shape), dtype) for name, component, shape, dtype in terms))
+def _ledger(content: dict[str, Any]) -> Ledger[int]:
+    return Ledger(tuple(Term(**term | {"shape": tuple(term["shape"])}) for term in content["terms"]))
 
 
 @cache
