@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -143,27 +143,22 @@ def _words(scene: Scene, verbs: dict[str, str]) -> list[str]:
     ]
 
 
-def _boxes(scene: Scene) -> list[str]:
+def _boxes(scene: Scene) -> Iterator[str]:
     columns = scene.columns()
-    drawn = [
-        svg.text(start, BOX_TOP - 9, words, cls="ac-quiet")
-        for words, (_, start, _) in (("forward", columns[0]), ("backward", columns[N_LAYERS]))
-    ]
+    for words, (_, start, _) in (("forward", columns[0]), ("backward", columns[N_LAYERS])):
+        yield svg.text(start, BOX_TOP - 9, words, cls="ac-quiet")
     for index, (each, start, end) in enumerate(columns):
         x, width, frame = start + 1.5, end - start - 3, frame_of(index)
         place = (x, BOX_TOP, width, BOX_HEIGHT)
-        drawn += [
-            svg.box(*place, cls="ac-empty"),
-            *_inside(scene, each, index, x, width),
-            svg.rect(*place, cls="ac-ran", rx=3, when=scene.line.since(frame + 1)),
-            svg.rect(*place, cls="ac-now", rx=3, when=scene.line.on(frame)),
-        ]
+        yield svg.box(*place, cls="ac-empty")
+        yield from _inside(scene, each, index, x, width)
+        yield svg.rect(*place, cls="ac-ran", rx=3, when=scene.line.since(frame + 1))
+        yield svg.rect(*place, cls="ac-now", rx=3, when=scene.line.on(frame))
         middle, below = x + width / 2, BOX_TOP + BOX_HEIGHT + 15
         if each.action == "recompute":
-            drawn.append(svg.moved(middle, below - 4.5, svg.path(AGAIN, cls="ac-line ac-again")))
+            yield svg.moved(middle, below - 4.5, svg.path(AGAIN, cls="ac-line ac-again"))
         else:
-            drawn.append(svg.text(middle, below, str(each.layer + 1), text_anchor="middle"))
-    return drawn
+            yield svg.text(middle, below, str(each.layer + 1), text_anchor="middle")
 
 
 def _inside(scene: Scene, each: Pass, index: int, x: float, width: float) -> list[str]:
@@ -204,16 +199,16 @@ def _stack(ledger: Ledger[int]) -> list[tuple[str, int]]:
     return [(component, n_bytes) for component, n_bytes in sizes if n_bytes]
 
 
-def _axes(scene: Scene) -> list[str]:
-    layout, drawn = scene.layout, []
+def _axes(scene: Scene) -> Iterator[str]:
+    layout = scene.layout
     for gib in ticks(peak("none").bytes):
         y = scene.y(gib * GIB)
-        drawn.append(svg.path(f"M{layout.left} {y:.1f}H{layout.right}", cls="ac-grid"))
+        yield svg.path(f"M{layout.left} {y:.1f}H{layout.right}", cls="ac-grid")
         label = f"{gib} GiB" if layout.wide else str(gib)
-        drawn.append(svg.text(layout.left - 6, y + 4, label, cls="ac-quiet", text_anchor="end"))
+        yield svg.text(layout.left - 6, y + 4, label, cls="ac-quiet", text_anchor="end")
     if not layout.wide:
-        drawn.append(svg.text(0, layout.top - 2, "GiB", cls="ac-quiet"))
-    return [*drawn, svg.text(layout.left, layout.bottom + 18, "time, by the FLOPs of a pass", cls="ac-quiet")]
+        yield svg.text(0, layout.top - 2, "GiB", cls="ac-quiet")
+    yield svg.text(layout.left, layout.bottom + 18, "time, by the FLOPs of a pass", cls="ac-quiet")
 
 
 def ticks(n_bytes: int) -> list[int]:
@@ -222,19 +217,17 @@ def ticks(n_bytes: int) -> list[int]:
     return list(range(0, int(n_bytes / GIB) + 1, step))
 
 
-def _held(scene: Scene) -> list[str]:
-    line, outline, drawn = scene.line, scene.outline(), []
-    columns = scene.columns()
+def _held(scene: Scene) -> Iterator[str]:
+    line, outline, columns = scene.line, scene.outline(), scene.columns()
     for index, (each, start, end) in enumerate(columns):
         # what the last forward pass left stands while the loss is computed
         end = columns[N_LAYERS][1] if index == N_LAYERS - 1 else end
         rise = [*outline[1 + 3 * index : 3 + 3 * index], (end, scene.y(each.bytes))]
         curve = svg.path(svg.polyline(rise), cls="ac-line ac-ink")
-        column = svg.group(*_column(scene, each, start, end + SEAM), cls="ac-sweeps", when=line.since(frame_of(index)))
-        drawn += [column, svg.group(curve, when=line.since(frame_of(index)))]
-        dot = svg.element("circle", cls="ac-dot", cx=end, cy=scene.y(each.bytes), r=4, when=line.on(frame_of(index)))
-        drawn.append(dot)
-    return [*drawn, svg.path(svg.polyline(outline[-2:]), cls="ac-line ac-ink", when=line.since(line.n_frames - 1))]
+        yield svg.group(*_column(scene, each, start, end + SEAM), cls="ac-sweeps", when=line.since(frame_of(index)))
+        yield svg.group(curve, when=line.since(frame_of(index)))
+        yield svg.element("circle", cls="ac-dot", cx=end, cy=scene.y(each.bytes), r=4, when=line.on(frame_of(index)))
+    yield svg.path(svg.polyline(outline[-2:]), cls="ac-line ac-ink", when=line.since(line.n_frames - 1))
 
 
 def _column(scene: Scene, each: Pass, start: float, end: float) -> list[str]:
@@ -271,9 +264,9 @@ def _peak(scene: Scene) -> list[str]:
     return [svg.group(level, svg.text(scene.layout.right, y - 7, words, cls="ac-strong", text_anchor="end"), when=when)]
 
 
-def _key(scene: Scene) -> list[str]:
+def _key(scene: Scene) -> Iterator[str]:
     shown = {name for each in passes(scene.policy) for ledger in each.kept for name, _ in _stack(ledger)}
-    layout, drawn = scene.layout, []
+    layout = scene.layout
     x, y = layout.left, layout.bottom + 32
     for name in (*(name for name in STACK if name in shown), "working"):
         label = text.LABELS[name]
@@ -281,10 +274,9 @@ def _key(scene: Scene) -> list[str]:
         if x + room > layout.width:
             x, y = layout.left, y + 19
         cls = "ac-working-area" if name == "working" else f"ac-box ac-{name}"
-        drawn.append(svg.rect(x, y, 9, 9, cls=cls, rx=1.5))
-        drawn.append(svg.text(x + 14, y + 9, label))
+        yield svg.rect(x, y, 9, 9, cls=cls, rx=1.5)
+        yield svg.text(x + 14, y + 9, label)
         x += room
-    if scene.policy == "none":
-        return drawn
-    drawn.append(svg.moved(x + 5, y + 4.5, svg.path(AGAIN, cls="ac-line ac-again")))
-    return [*drawn, svg.text(x + 15, y + 9, "recomputed")]
+    if scene.policy != "none":
+        yield svg.moved(x + 5, y + 4.5, svg.path(AGAIN, cls="ac-line ac-again"))
+        yield svg.text(x + 15, y + 9, "recomputed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -163,39 +163,31 @@ def _bar(layout: Layout, key: int, zero: float, value: float, unit: float, **how
     return svg.box(_x(layout, key) + 2, top, layout.key_width - 4, max(height, 1), rx=1.5, **how)
 
 
-def _scores(layout: Layout) -> list[str]:
-    drawn = []
+def _scores(layout: Layout) -> Iterator[str]:
     for key, score in enumerate(row.scores()):
         first = 2 * (key // TILE) + 1
-        bar = [_bar(layout, key, SCORE_ZERO, score, SCORE_UNIT, cls="ac-attention")]
-        drawn += [
-            _bar(layout, key, SCORE_ZERO, score, SCORE_UNIT, cls="ac-empty", when=LINE.before(first)),
-            svg.group(*bar, cls="ac-trace", when=LINE.on(range(first + 2, COMPARED))),
-            svg.group(*bar, when=LINE.on(first, first + 1, COMPARED)),
-        ]
-    return drawn
+        bar = _bar(layout, key, SCORE_ZERO, score, SCORE_UNIT, cls="ac-attention")
+        yield _bar(layout, key, SCORE_ZERO, score, SCORE_UNIT, cls="ac-empty", when=LINE.before(first))
+        yield svg.group(bar, cls="ac-trace", when=LINE.on(range(first + 2, COMPARED)))
+        yield svg.group(bar, when=LINE.on(first, first + 1, COMPARED))
 
 
-def _maximum(layout: Layout) -> list[str]:
-    drawn = []
+def _maximum(layout: Layout) -> Iterator[str]:
     for row_max, group in groupby(enumerate(row.steps()), key=lambda entry: entry[1].row_max):
         tiles = [tile for tile, _ in group]
         last = tiles[-1] == N_TILES - 1
         frames = range(2 * tiles[0] + 1, LINE.n_frames if last else 2 * tiles[-1] + 3)
         y, right = SCORE_ZERO - row_max * SCORE_UNIT, _x(layout, N_KEYS - 1) + layout.key_width
-        drawn.append(
-            svg.group(
-                svg.path(f"M{layout.left} {y:.1f}H{right}", cls="ac-line ac-ink ac-dashed"),
-                svg.text(layout.left - 8, y + 4, "m", cls="ac-strong", text_anchor="end"),
-                when=LINE.on(frames),
-            )
+        yield svg.group(
+            svg.path(f"M{layout.left} {y:.1f}H{right}", cls="ac-line ac-ink ac-dashed"),
+            svg.text(layout.left - 8, y + 4, "m", cls="ac-strong", text_anchor="end"),
+            when=LINE.on(frames),
         )
-    return drawn
 
 
-def _weights(layout: Layout) -> list[str]:
+def _weights(layout: Layout) -> Iterator[str]:
     # under each maximum a tile's weights have another height
-    steps, drawn = row.steps(), []
+    steps = row.steps()
     for tile in range(N_TILES):
         for row_max, group in groupby(range(tile, N_TILES), key=lambda later: steps[later].row_max):
             under = list(group)
@@ -205,18 +197,15 @@ def _weights(layout: Layout) -> list[str]:
                 _bar(layout, tile * TILE + j, WEIGHT_ZERO, math.exp(score - row_max), WEIGHT_UNIT, cls="ac-attention")
                 for j, score in enumerate(steps[tile].scores)
             ]
-            drawn.append(svg.group(*bars, cls="ac-grows" if under[0] == tile else "", when=LINE.on(range(first, end))))
-    return drawn
+            yield svg.group(*bars, cls="ac-grows" if under[0] == tile else "", when=LINE.on(range(first, end)))
 
 
-def _numbers(layout: Layout) -> list[str]:
-    drawn = []
+def _numbers(layout: Layout) -> Iterator[str]:
     for (x, y), (label, value) in zip(layout.numbers, _PANEL, strict=True):
-        drawn.append(svg.text(x, y, label, cls="ac-quiet"))
+        yield svg.text(x, y, label, cls="ac-quiet")
         for words, group in groupby(range(LINE.n_frames), key=value):
             if words:
-                drawn.append(svg.text(x, y + 20, words, cls="ac-value", when=LINE.on(*group)))
-    return drawn
+                yield svg.text(x, y + 20, words, cls="ac-value", when=LINE.on(*group))
 
 
 def _sums(frame: int) -> tuple[float, list[float]]:

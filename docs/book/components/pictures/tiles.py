@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -93,16 +94,13 @@ def _at(layout: Layout, queries: int, keys: int) -> tuple[float, float]:
     return layout.left + keys * step, layout.top + queries * step
 
 
-def _memory(layout: Layout) -> list[str]:
-    drawn = [svg.text(0, 14, "in memory (HBM)", cls="ac-strong")]
+def _memory(layout: Layout) -> Iterator[str]:
+    yield svg.text(0, 14, "in memory (HBM)", cls="ac-strong")
     for tile in range(N_TILES):
         x, y = _at(layout, tile, tile)
-        drawn += [
-            _named(layout.left - 40, y, 28, layout.cell, f"Q{tile + 1}", _of(queries=tile)),
-            _named(x, layout.top - 56, layout.cell, 20, f"K{tile + 1}", _of(keys=tile)),
-            _named(x, layout.top - 32, layout.cell, 20, f"V{tile + 1}", _of(keys=tile)),
-        ]
-    return drawn
+        yield _named(layout.left - 40, y, 28, layout.cell, f"Q{tile + 1}", _of(queries=tile))
+        yield _named(x, layout.top - 56, layout.cell, 20, f"K{tile + 1}", _of(keys=tile))
+        yield _named(x, layout.top - 32, layout.cell, 20, f"V{tile + 1}", _of(keys=tile))
 
 
 def _named(x: float, y: float, width: float, height: float, name: str, used: list[int]) -> str:
@@ -111,25 +109,24 @@ def _named(x: float, y: float, width: float, height: float, name: str, used: lis
     return svg.group(svg.box(*place, name=name), now)
 
 
-def _grid(layout: Layout) -> list[str]:
-    drawn, size = [], layout.cell
+def _grid(layout: Layout) -> Iterator[str]:
+    size = layout.cell
     for queries, keys in product(range(N_TILES), repeat=2):
         x, y = _at(layout, queries, keys)
         visited = _of(queries, keys)
         if not visited:
             cross = f"M{x + 9} {y + 9}L{x + size - 9} {y + size - 9}M{x + size - 9} {y + 9}L{x + 9} {y + size - 9}"
-            drawn += [svg.box(x, y, size, size, cls="ac-empty ac-faint"), svg.path(cross, cls="ac-grid")]
+            yield svg.box(x, y, size, size, cls="ac-empty ac-faint")
+            yield svg.path(cross, cls="ac-grid")
             continue
         [frame] = visited
         tile = _tile(x, y, size, VISITS[frame - 1].masked)
-        drawn += [
-            svg.box(x, y, size, size, cls="ac-empty"),
-            svg.group(tile, cls="ac-trace", when=LINE.since(frame + 1)),
-            svg.group(tile, when=LINE.on(frame)),
-            svg.rect(x, y, size, size, cls="ac-now", rx=3, when=LINE.on(frame)),
-        ]
+        yield svg.box(x, y, size, size, cls="ac-empty")
+        yield svg.group(tile, cls="ac-trace", when=LINE.since(frame + 1))
+        yield svg.group(tile, when=LINE.on(frame))
+        yield svg.rect(x, y, size, size, cls="ac-now", rx=3, when=LINE.on(frame))
     x, y = _at(layout, N_TILES, 0)
-    return [*drawn, svg.text(x, y + 12, "the scores: never written", cls="ac-quiet")]
+    yield svg.text(x, y + 12, "the scores: never written", cls="ac-quiet")
 
 
 def _tile(x: float, y: float, size: float, masked: bool) -> str:
@@ -138,31 +135,27 @@ def _tile(x: float, y: float, size: float, masked: bool) -> str:
     return svg.path(f"M{x} {y}V{y + size}H{x + size}Z", cls="ac-box ac-attention")
 
 
-def _outputs(layout: Layout) -> list[str]:
-    drawn, size = [], layout.cell
+def _outputs(layout: Layout) -> Iterator[str]:
+    size = layout.cell
     for queries in range(N_TILES):
         x, y = _at(layout, queries, N_TILES)
         output, lse = (x + 8, y, 28, size), (x + 40, y, 7, size)
-        drawn += [
-            svg.box(*output, cls="ac-empty"),
-            svg.box(*lse, cls="ac-empty", rx=1.5),
-            svg.group(
-                svg.box(*output, cls="ac-attention", name=f"O{queries + 1}"),
-                svg.box(*lse, cls="ac-attention", rx=1.5),
-                when=LINE.since(max(_of(queries=queries))),
-            ),
-        ]
+        yield svg.box(*output, cls="ac-empty")
+        yield svg.box(*lse, cls="ac-empty", rx=1.5)
+        yield svg.group(
+            svg.box(*output, cls="ac-attention", name=f"O{queries + 1}"),
+            svg.box(*lse, cls="ac-attention", rx=1.5),
+            when=LINE.since(max(_of(queries=queries))),
+        )
     x, y = _at(layout, N_TILES, N_TILES)
-    return [*drawn, svg.text(x + 47, y + 12, "output, lse", cls="ac-quiet", text_anchor="end")]
+    yield svg.text(x + 47, y + 12, "output, lse", cls="ac-quiet", text_anchor="end")
 
 
-def _chip(layout: Layout) -> list[str]:
+def _chip(layout: Layout) -> Iterator[str]:
     x, y, width, height = layout.chip
     size, top = 62, y + 22
-    drawn = [
-        svg.text(x, y - 8, "on the chip, in one SM", cls="ac-strong"),
-        svg.box(x, y, width, height, cls="ac-chip", rx=8),
-    ]
+    yield svg.text(x, y - 8, "on the chip, in one SM", cls="ac-strong")
+    yield svg.box(x, y, width, height, cls="ac-chip", rx=8)
     wide = layout.name == "wide"
     left = x + (28 if wide else 18)
     square = left + 46
@@ -173,28 +166,19 @@ def _chip(layout: Layout) -> list[str]:
             svg.box(square, top + 24, size, 20, cls="ac-attention", name=f"V{visit.keys + 1}"),
             _tile(square, top + 56, size, visit.masked),
         ]
-        drawn.append(svg.group(*part, when=LINE.on(frame)))
-    drawn.append(svg.box(square, top + 56, size, size, cls="ac-empty"))
-    sums = (left, top + 168) if wide else (x + 196, top + 10)
-    return [
-        *drawn,
-        svg.text(square + size + 12, top + 92, "scores" if wide else "", cls="ac-quiet"),
-        *_sums(sums, wide),
-    ]
+        yield svg.group(*part, when=LINE.on(frame))
+    yield svg.box(square, top + 56, size, size, cls="ac-empty")
+    yield svg.text(square + size + 12, top + 92, "scores" if wide else "", cls="ac-quiet")
+    yield from _sums((left, top + 168) if wide else (x + 196, top + 10), wide)
 
 
-def _sums(place: tuple[float, float], wide: bool) -> list[str]:
+def _sums(place: tuple[float, float], wide: bool) -> Iterator[str]:
     # how much of its row each sum has seen
     x, y = place
     width = 190 if wide else 136
-    drawn = [
-        svg.text(x, y - 4, "running sums m, l and a", cls="ac-quiet"),
-        svg.box(x, y + 8, width, 22, cls="ac-empty"),
-    ]
+    yield svg.text(x, y - 4, "running sums m, l and a", cls="ac-quiet")
+    yield svg.box(x, y + 8, width, 22, cls="ac-empty")
     for frame, visit in enumerate(VISITS, 1):
         seen, needed, when = visit.keys + 1, visit.queries + 1, LINE.on(frame)
-        drawn += [
-            svg.box(x, y + 8, seen / needed * width, 22, cls="ac-attention", when=when),
-            svg.text(x, y + 48, f"{seen} of {needed} tiles of keys seen", cls="ac-quiet", when=when),
-        ]
-    return drawn
+        yield svg.box(x, y + 8, seen / needed * width, 22, cls="ac-attention", when=when)
+        yield svg.text(x, y + 48, f"{seen} of {needed} tiles of keys seen", cls="ac-quiet", when=when)
