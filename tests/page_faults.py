@@ -37,6 +37,13 @@ FAULTS = tuple(
         ("four times the length", STEPS, "seq_len=seq_len // 2", "seq_len=seq_len // 4"),
         ("squared by key/value heads", STEPS, "squared / config.n_heads", "squared / config.n_kv_heads"),
         ("the least alive", STEPS, "return max(each.bytes", "return min(each.bytes"),
+        ("the dearest that fits", f"{BOOK}/quantities/peaks.py", "return min(fitting", "return max(fitting"),
+        (
+            "too long by a token",
+            f"{BOOK}/quantities/peaks.py",
+            "    return fits\n",
+            "    return fits + 1\n",
+        ),
         ("parity without its rules", HALVES, "parity_length(model, rules=rules)", "parity_length(model)"),
         (
             "an advantage the wrong way round",

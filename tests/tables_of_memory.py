@@ -9,7 +9,7 @@ from asked import LAYERS, LONG, C, H
 from built_pages import Cells, by, fixed, gib, percent, size, times
 from by_hand import SIZES, all_bytes, block_bytes, component, kept, overhead, paper_all_bytes, tensors
 
-from actckpt import PRESETS
+from actckpt import ACCELERATORS, PRESETS
 
 POLICIES = ("none", "attention", "ffn", "both", "full", "core_attention", "save_attention", "pointwise")
 LABELS = ("Llama 3.1 8B", "Llama 3.1 70B", "Llama 3.1 405B")
@@ -214,6 +214,26 @@ def explorer(lengths: Iterable[int], accounting: str, ranks: int) -> Cells:
         rows[f"{seq_len:,}"] = [fixed(cell / 2**30, 1) for cell in (*cells, sum(cells))]
     columns = "Parameters Gradients Optimizer Attention FFN Norm Checkpoint Logits Working_set Total"
     return by((column.replace("_", " ") for column in columns.split()), rows)
+
+
+# Questions and answers
+
+
+def longest() -> Cells:
+    """Each byte of a peak that the loss sets is a token's, but for the states and the loss itself."""
+    cards = {
+        "A100 80 GB": 81_920 * 2**20,
+        "H100 80 GB": 81_559 * 2**20,
+        "H200 141 GB": ACCELERATORS["h200-141gb"].memory_bytes,
+        "B200 192 GB": ACCELERATORS["b200-192gb"].memory_bytes,
+    }
+    rows = {}
+    for policy in ("none", "pointwise", "ffn", "save_attention", "full"):
+        of_a_token = all_bytes(policy, 1) + 4 * H + 4 + 12 * C.vocab_size
+        fixed_bytes = 16 * -(-by_hand.n_parameters() // 8) + 4
+        most = [(memory - fixed_bytes) // of_a_token for memory in cards.values()]
+        rows[policy] = (percent(overhead(policy)), *(f"{tokens:,}" for tokens in most))
+    return by(("more FLOPs at 16K", *cards), rows)
 
 
 # Recomputation

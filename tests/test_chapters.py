@@ -2,7 +2,7 @@
 
 import pytest
 from book.chapters import training_memory as training
-from book.quantities import costs, sources, tensors
+from book.quantities import costs, peaks, sources, tensors
 
 from actckpt import PRESETS, estimate
 
@@ -69,5 +69,5 @@ def test_the_logits_set_the_peak_of_a_recomputed_step() -> None:
     logits = step.head.ledger["loss.log_probabilities"].bytes
     assert logits > step.total_bytes
     # saved once, with the gradient of log-softmax's output and of its input
-    assert training.logits_copies() == 3
+    assert peaks.logits_copies() == 3
     assert 0 <= step.working_bytes - (step.total_bytes + step.head.ledger.bytes + 2 * logits) < 1024

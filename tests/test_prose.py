@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from asked import EVERY_LENGTH, LAYERS, LONG, SIZES, C, H, climbs_to, cost, kept, of, published, saved, sbh, step
 from asked_costs import attention_first, compute_cost, flash_attention_page
+from asked_questions import questions
 from bs4 import BeautifulSoup
 from built_pages import article, fixed, gib, percent, prose_numbers, size, times
 
@@ -166,6 +167,7 @@ PAGES: dict[str, Callable[[], dict[str, str]]] = {
     "workshop/flash-attention": flash_attention_page,
     "workshop/takeaways": takeaways,
     "exercises": exercises,
+    "questions": questions,
     ".": home,
 }
 

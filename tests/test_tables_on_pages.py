@@ -24,6 +24,9 @@ TABLES: dict[str, dict[str, Callable[[], Cells]]] = {
         "The peak, part by part, in GiB": lambda: memory.explorer(HALVED, "llama", ranks=8),
         "share of what a block saves, %": charts.component_shares,
     },
+    "questions": {
+        "The longest sequence in tokens, Llama 3.1 8B, states shared by 8 ranks, one sequence a rank": memory.longest,
+    },
     "workshop/activations": {
         "The paper's block": memory.elements,
         "The paper's block, S = 4,096": memory.paper_terms,

@@ -67,13 +67,3 @@ def peak() -> Markup:
     foot = ("sum", *(exact(step(policy).working_bytes) for policy in policies))
     caption = f"{LABEL}, S = {LONG:,}, flash attention: the peak beside the states"
     return table(caption, ("recomputed", *map(code, policies)), rows, foot)
-
-
-def logits() -> int:
-    """The saved logits, in bytes."""
-    return int(step().head.ledger["loss.log_probabilities"].bytes)
-
-
-def logits_copies() -> int:
-    """How many times the logits are held when the loss runs backward, with what is saved of them."""
-    return 1 + round(int(parts_of(step("full"))["working"]) / logits())
