@@ -19,10 +19,7 @@ from torch.nn import functional as F
 from actckpt.arguments import checked_attention
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError
-from actckpt.ops.attention import flash_attention
-from actckpt.ops.norm import rms_norm
-from actckpt.ops.rope import rope
-from actckpt.ops.swiglu import swiglu
+from actckpt.ops import flash_attention, rms_norm, rope, swiglu
 
 INITIAL_STD = 0.02
 

@@ -19,16 +19,18 @@ def test_in_the_interpreter(oldest):
 def test_compiles(architecture):
     from kernels.compile_kernels import recorded
 
-    from actckpt.ops import launch
+    from actckpt.ops.norm import kernels as norm
+    from actckpt.ops.rope import kernels as rope
+    from actckpt.ops.swiglu import kernels as swiglu
 
     meta = torch.empty(2, 64, 4096, dtype=torch.bfloat16, device="meta")
     heads = meta.unflatten(-1, (32, 128))
     with recorded(architecture) as compilations:
-        _, rstd = launch.rms_norm(meta, meta[0, 0], 1e-5)
-        launch.rms_norm_backward(meta, meta, meta[0, 0], rstd)
-        launch.rms_norm(heads, heads[0, 0, 0], 1e-5)
-        launch.swiglu_backward(meta, meta, launch.swiglu(meta, meta))
-        launch.rope(heads, heads, torch.empty(64, device="meta"))
+        _, rstd = norm.forward(meta, meta[0, 0], 1e-5)
+        norm.backward(meta, meta, meta[0, 0], rstd)
+        norm.forward(heads, heads[0, 0, 0], 1e-5)
+        swiglu.backward(meta, meta, swiglu.forward(meta, meta))
+        rope.forward(heads, heads, torch.empty(64, device="meta"))
     assert len({compilation.kernel for compilation in compilations}) == 5
     for compilation in compilations:
         assert compilation.build().memory.fits(architecture)

@@ -150,7 +150,7 @@ def test_a_source_is_cited_by_its_key() -> None:
 def test_a_source_is_used_where_it_is_named() -> None:
     places = {key: "".join(used(sources.SOURCES[key])) for key in ("chen", "triton")}
     assert "Glossary" in places["chen"]
-    assert "actckpt/ops/kernels.py" in places["triton"]
+    assert "actckpt/ops/rope/kernels.py" in places["triton"]
     assert "Glossary" not in places["triton"]
 
 

@@ -10,7 +10,8 @@ import torch
 from ops_cases import CASES, as_tuple, differentiable, gradients_of, inverse_frequencies
 
 from actckpt.errors import InputError
-from actckpt.ops import launch, rms_norm, rope, swiglu
+from actckpt.ops import launching, rms_norm, rope, swiglu
+from actckpt.ops.norm import kernels as norm_kernels
 
 EACH_OP = pytest.mark.parametrize("name", CASES)
 
@@ -25,8 +26,8 @@ def nan_in_new_memory(monkeypatch):
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Several tiles and programs for a small input, the last of them ragged."""
-    monkeypatch.setattr(launch, "_TILE", 64)
-    monkeypatch.setattr(launch, "_PARTS", 3)
+    monkeypatch.setattr(launching, "TILE", 64)
+    monkeypatch.setattr(norm_kernels, "_PARTS", 3)
 
 
 def results(op, inputs, leaves):

@@ -15,10 +15,9 @@ from actckpt.ops.attention.config import INTERPRETER, Launch, Launches, block_d,
 from actckpt.ops.attention.options import Options
 from actckpt.ops.attention.reference import allocate_backward, allocate_forward
 from actckpt.ops.implementation import interpreted, readable
+from actckpt.ops.launching import OPTIONS, TILE
 
 _PADDING = kernels.PADDING.value
-# numbers of a tile of the preprocess kernel: enough to keep 4 warps loading 16 bytes a thread
-_PREPROCESS_TILE = 4096
 # the softcap up to which a score by the quick tanh, off by softcap * 2**-23, is within a bfloat16's rounding
 _QUICK_TANH = 1000.0
 
@@ -83,8 +82,8 @@ def _preprocess(o: Tensor, do: Tensor, lse: Tensor, dlse: Tensor | None, options
         PACKED=options.cu_seqlens_q is not None,
         HEAD_DIM=head_dim,
         BLOCK_D=block_d(head_dim),
-        BLOCK_M=min(_PADDING, _PREPROCESS_TILE // block_d(head_dim)),
-        enable_fp_fusion=True,
+        BLOCK_M=min(_PADDING, TILE // block_d(head_dim)),
+        **OPTIONS,
     )
     return rows
 
@@ -169,8 +168,7 @@ def _constants(launch: Launch, q: Tensor) -> dict[str, Any]:
         "BLOCK_N": launch.block_n,
         "num_warps": launch.num_warps,
         "num_stages": launch.num_stages,
-        # as the kernels are tested; Triton's default is about to change
-        "enable_fp_fusion": True,
+        **OPTIONS,
     }
 
 
