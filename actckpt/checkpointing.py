@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
@@ -11,20 +12,24 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
+import actckpt.ops  # noqa: F401, it registers `torch.ops.actckpt`
 from actckpt.errors import InputError
-from actckpt.llama import LlamaBlock
-from actckpt.policy import REGIONS, Policy, get_policy
+from actckpt.policy import KINDS, REGIONS, Policy, get_policy
 
 M = TypeVar("M", bound=nn.Module)
 
-# The ops of each of `actckpt.policy.KINDS`. A selective policy matches overloads; a bare packet never matches, and says
-# nothing.
+# A selective policy matches overloads; a bare packet never matches, and says nothing.
 KEPT_OPS: dict[str, tuple[Any, ...]] = {
-    "linear": (torch.ops.aten.mm.default, torch.ops.aten.addmm.default),
-    "flash": (torch.ops.actckpt.flash_attention.default,),
-    "scores": (torch.ops.aten.baddbmm.default,),
-    "values": (torch.ops.aten.bmm.default,),
+    kind: tuple(attrgetter(f"{name}.default")(torch.ops) for name in names) for kind, names in KINDS.items()
 }
+
+
+def is_block(module: nn.Module) -> bool:
+    """Whether a module is a block: its class says, in `starts`, which hidden state each of its regions starts from.
+
+    A wrapper, such as `torch.compile` makes one, hands on the attributes of its module, and is no block itself.
+    """
+    return isinstance(getattr(type(module), "starts", None), Mapping)
 
 
 def apply(model: M, policy: str | Policy) -> M:
@@ -43,7 +48,7 @@ def apply(model: M, policy: str | Policy) -> M:
     """
     policy = get_policy(policy)
     modules = model.modules() if isinstance(model, nn.Module) else ()
-    blocks = [module for module in modules if isinstance(module, LlamaBlock)]
+    blocks = [module for module in modules if is_block(module)]
     if not blocks:
         raise InputError(
             f"{type(model).__name__} has no LlamaBlock in it: apply() checkpoints actckpt's own blocks: "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_iter, tree_map_only
 
 from actckpt.arguments import checked_attention, checked_count
-from actckpt.checkpointing import apply
+from actckpt.checkpointing import apply, is_block
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, shown
 from actckpt.ledger import Ledger, Term
@@ -81,7 +81,7 @@ def measure_step(
     for name, ids in (("tokens", tokens), ("targets", targets)):
         if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2 or ids.shape != tokens.shape:
             raise InputError(f"{name} is {shown(ids)}: tokens and targets must be int64 tensors of one shape, [B, S]")
-    recorder = Recorder(llama, _is_block, OP_NAMES)
+    recorder = Recorder(llama, is_block, OP_NAMES)
     flops_at_blocks: list[int] = []
 
     def head_is_done(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -146,7 +146,7 @@ def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger[int]
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"the module is {shown(module)}: it must be a torch.nn.Module")
-    recorder = Recorder(module, _is_block, OP_NAMES)
+    recorder = Recorder(module, is_block, OP_NAMES)
     with torch.enable_grad(), recorder, recorder.forward():
         inputs, options = tree_map_only(Tensor, _fresh, (inputs, options))
         for storage in recorder.alive.values():
@@ -172,11 +172,6 @@ def _checked_device(device: str) -> torch.device:
 def _fresh(tensor: Tensor) -> Tensor:
     # no leaf: the graph keeps its leaves alive, saved or not
     return tensor.detach().requires_grad_(tensor.requires_grad).clone()
-
-
-def _is_block(module: nn.Module) -> bool:
-    # a block says which of its tensors its regions start from
-    return hasattr(module, "starts")
 
 
 def _ledger(storages: list[Storage], module: nn.Module, policy: Policy) -> Ledger[int]:

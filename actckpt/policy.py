@@ -23,8 +23,14 @@ REGIONS: dict[str, tuple[str, ...]] = {
     "swiglu_and_down": ("forward", "ffn_half"),
 }
 
-# What a region can keep: projections, the attention op, and the two matmuls of eager attention.
-KINDS = ("linear", "flash", "scores", "values")
+# What a region can keep: projections, the attention op, and the two matmuls of eager attention; each by the names that
+# its ops have in `torch.ops`.
+KINDS: dict[str, tuple[str, ...]] = {
+    "linear": ("aten.mm", "aten.addmm"),
+    "flash": ("actckpt.flash_attention",),
+    "scores": ("aten.baddbmm",),
+    "values": ("aten.bmm",),
+}
 
 
 @dataclass(frozen=True)

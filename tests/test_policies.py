@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from actckpt import POLICIES, InputError, Llama, LlamaBlock, ModelConfig, Policy, Region, apply
 from actckpt.checkpointing import KEPT_OPS
-from actckpt.policy import KINDS, REGIONS, get_policy
+from actckpt.policy import REGIONS, get_policy
 
 CONFIG = ModelConfig("tiny", 24, n_layers=4, n_heads=6, n_kv_heads=2, head_dim=4, ffn_size=40, vocab_size=31)
 TOKENS = torch.tensor([[1, 5, 2, 30, 7, 0, 9], [4, 4, 8, 16, 3, 2, 1]])
@@ -256,6 +256,31 @@ def test_a_block_alone_can_be_checkpointed() -> None:
     assert "forward" in vars(block)
 
 
+class OwnBlock(nn.Module):
+    """A block that is no Llama's."""
+
+    starts: ClassVar = {"forward": "input"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Linear(24, 24, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.proj(x)
+
+
+def test_a_block_is_known_by_what_it_says_of_its_regions() -> None:
+    model = apply(nn.Sequential(nn.Linear(24, 24), OwnBlock()), "full")
+    assert [set(vars(module)) & set(REGIONS) for module in model] == [set(), {"forward"}]
+
+
+def test_a_wrapper_is_no_block_beside_the_one_in_it() -> None:
+    wrappers = nn.Sequential(*(torch.compile(OwnBlock(), backend="eager") for _ in range(4)))
+    apply(wrappers, "every_2")
+    checkpointed = ["forward" in vars(wrapper._orig_mod) for wrapper in wrappers]
+    assert checkpointed == [False, True, False, True]
+
+
 @pytest.mark.parametrize(
     ("model", "policy", "message"),
     [
@@ -356,7 +381,6 @@ def test_a_refused_policy_leaves_the_model_as_it_was() -> None:
 
 
 def test_selective_policies_match_overloads() -> None:
-    assert set(KEPT_OPS) == set(KINDS)
     for ops in KEPT_OPS.values():
         assert ops
         # a packet would match nothing, and say nothing
