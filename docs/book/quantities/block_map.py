@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 from actckpt.ledger import Term
 from actckpt.policy import POLICIES
@@ -30,18 +31,38 @@ class Row:
     on_stream: bool = False
 
 
-ROWS = (
-    Row("", "input", ("input",), on_stream=True),
-    Row("norm 1", "normed, rstd", ("norm_1.output", "norm_1.rstd")),
-    Row("q, k, v projections", "q, k, v", ("q_proj", "k_proj", "v_proj")),
-    Row("RoPE", "q, k turned", ("rope.q", "rope.k")),
-    Row("flash attention", "output, lse", ("attention.output", "attention.lse")),
-    Row("o projection, + input", "residual", ("residual",), on_stream=True),
-    Row("norm 2", "normed, rstd", ("norm_2.output", "norm_2.rstd")),
-    Row("gate and up projections", "", ("gate_proj", "up_proj")),
-    Row("SwiGLU", "product", ("swiglu.product",)),
-    Row("down projection, + residual", "output: the next block's input", (), on_stream=True),
-)
+# what each row is called, and the op above it
+LABELS = {
+    "": "input",
+    "norm 1": "normed, rstd",
+    "q, k, v projections": "q, k, v",
+    "RoPE": "q, k turned",
+    "flash attention": "output, lse",
+    "o projection, + input": "residual",
+    "norm 2": "normed, rstd",
+    "gate and up projections": "",
+    "SwiGLU": "product",
+    "down projection, + residual": "output: the next block's input",
+}
+
+
+def _rows() -> tuple[Row, ...]:
+    """The input, and a row for what the block's stages write; those that read the same stand beside one another."""
+    made: list[tuple[tuple[str, ...], bool]] = [(("input",), True)]
+    for _, beside in groupby(block_at(LONG).stages, key=lambda stage: stage.reads):
+        stages = list(beside)
+        writes = tuple(name for stage in stages for name in stage.writes)
+        if stages[0].kind == "add":
+            # the sum takes the place of what it adds to the stream
+            made[-1] = (writes, True)
+        else:
+            made.append((writes, False))
+    # the last sum is the next block's, as its input
+    made[-1] = ((), True)
+    return tuple(Row(*words, *tensors) for words, tensors in zip(LABELS.items(), made, strict=True))
+
+
+ROWS = _rows()
 
 
 @cache
