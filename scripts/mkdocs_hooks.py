@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import importlib
 import logging
@@ -22,7 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:]?)', re.DOTALL)
 # of the theme's script: where a page is no file, it loads the search index, which is large, along with the page
 INDEX = '(location.protocol!=="file:"),', "(!1),"
+# navigation to screen readers, and one without a name beside every piece of code
+COPY = 'x("nav",{class:"md-code__nav"})', 'x("div",{class:"md-code__nav"})'
 DIALOG = 'role="dialog">', 'role="dialog" aria-label="Search">'
+INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 LAB = re.compile(r"labs/[^/]+\.py")
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
@@ -116,7 +121,7 @@ def on_post_template(output_content: str, template_name: str, **_: Any) -> str:
 
 
 def on_post_build(config: Any, **_: Any) -> None:
-    """Leave no sitemap where the site's address is unknown, and load the search index once somebody searches."""
+    """Leave no sitemap where the site's address is unknown, mend the theme's script, write what a server may allow."""
     if not config.site_url:
         # it would be empty
         for name in ("sitemap.xml", "sitemap.xml.gz"):
@@ -124,13 +129,25 @@ def on_post_build(config: Any, **_: Any) -> None:
     bundles = list(Path(config.site_dir, "assets/javascripts").glob("bundle.*.min.js"))
     if len(bundles) != 1:
         raise PluginError(f"the theme has {len(bundles)} scripts named bundle.*.min.js, where there was one to mend")
-    bundles[0].write_text(_replaced(bundles[0].read_text(encoding="utf-8"), *INDEX), encoding="utf-8")
+    script = bundles[0].read_text(encoding="utf-8")
+    for mend in (INDEX, COPY):
+        script = _replaced(script, *mend)
+    bundles[0].write_text(script, encoding="utf-8")
+    Path(config.site_dir, "content-security-policy.txt").write_text(_policy(Path(config.site_dir)), encoding="utf-8")
 
 
 def _replaced(theirs: str, old: str, mended: str) -> str:
     if old not in theirs:
         raise PluginError(f"the theme has no {old!r} any more, which scripts/mkdocs_hooks.py replaces by {mended!r}")
     return theirs.replace(old, mended, 1)
+
+
+def _policy(site: Path) -> str:
+    # the theme's inline scripts differ with the depth of a page: each is allowed by its hash, and nothing else inline
+    inline = {script for page in site.rglob("*.html") for script in INLINE.findall(page.read_text(encoding="utf-8"))}
+    hashes = sorted(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline)
+    allowed = "".join(f" 'sha256-{each}'" for each in hashes)
+    return f"default-src 'self'; img-src 'self' data:; script-src 'self'{allowed}\n"
 
 
 def _one_sheet(config: Any) -> File:
@@ -143,7 +160,10 @@ def _one_sheet(config: Any) -> File:
 
 
 def _mathml(match: re.Match[str]) -> str:
-    display = "inline" if match[1] == "span" else "block"
-    formula = str(convert(html.unescape(match[2]).strip(), display=display))
+    latex, alone = html.unescape(match[2]).strip(), match[1] == "div"
+    formula = str(convert(latex, display="block" if alone else "inline")) + match[3]
+    if alone:
+        # wider than a phone, it scrolls in itself
+        return f'<div class="ac-display" tabindex="0" role="group" aria-label="Formula">{formula}</div>'
     # a line that broke between the two would begin with a full stop
-    return f'<span class="ac-formula">{formula}{match[3]}</span>' if match[3] else formula
+    return f'<span class="ac-formula">{formula}</span>' if match[3] else formula

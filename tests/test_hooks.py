@@ -15,7 +15,7 @@ pytest_plugins = ["built_site"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
-AT_ONCE, ON_SEARCH = mkdocs_hooks.INDEX
+(AT_ONCE, ON_SEARCH), (LANDMARK, PLAIN) = mkdocs_hooks.INDEX, mkdocs_hooks.COPY
 
 
 def finish(site: Path, *bundles: str) -> list[str]:
@@ -29,14 +29,16 @@ def finish(site: Path, *bundles: str) -> list[str]:
     return [file.read_text(encoding="utf-8") for file in files]
 
 
-def test_the_search_index_waits_for_a_search(tmp_path: Path, site: Path) -> None:
-    assert finish(tmp_path, f"before{AT_ONCE}after") == [f"before{ON_SEARCH}after"]
+def test_the_themes_script_is_mended(tmp_path: Path, site: Path) -> None:
+    assert finish(tmp_path, f"before{AT_ONCE}then{LANDMARK}after") == [f"before{ON_SEARCH}then{PLAIN}after"]
     (bundle,) = (site / "assets/javascripts").glob("bundle.*.min.js")
-    assert AT_ONCE not in bundle.read_text(encoding="utf-8")
+    script = bundle.read_text(encoding="utf-8")
+    assert AT_ONCE not in script
+    assert LANDMARK not in script
 
 
-@pytest.mark.parametrize("bundles", [(), ("another script",), (AT_ONCE, AT_ONCE)])
-def test_a_theme_that_loads_its_index_in_another_way_ends_the_build(tmp_path: Path, bundles: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("bundles", [(), ("another script",), (AT_ONCE,), (LANDMARK,), (AT_ONCE + LANDMARK,) * 2])
+def test_a_theme_with_another_script_ends_the_build(tmp_path: Path, bundles: tuple[str, ...]) -> None:
     with pytest.raises(PluginError, match="the theme has"):
         finish(tmp_path, *bundles)
 

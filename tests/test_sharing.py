@@ -88,7 +88,7 @@ def test_no_sitemap_without_an_address(tmp_path: Path) -> None:
     bundle = tmp_path / "assets/javascripts/bundle.0.min.js"
     bundle.parent.mkdir(parents=True)
     for address, stays in ((SITE_URL, True), ("", False)):
-        bundle.write_text(mkdocs_hooks.INDEX[0], encoding="utf-8")
+        bundle.write_text(mkdocs_hooks.INDEX[0] + mkdocs_hooks.COPY[0], encoding="utf-8")
         (tmp_path / "sitemap.xml").touch()
         mkdocs_hooks.on_post_build(SimpleNamespace(site_url=address, site_dir=str(tmp_path)))
         assert (tmp_path / "sitemap.xml").exists() == stays

@@ -2,6 +2,8 @@
 (() => {
   const source = new URL("vendor/plotly.min.js", document.currentScript.src);
   const inView = new Set();
+  // has Plotly write no style of its own into the page, which figure.css has in its place
+  document.head.append(Object.assign(document.createElement("meta"), { id: "plotly.js-style-global", className: "no-inline-styles" }));
   let library;
 
   function plotly() {
@@ -13,13 +15,26 @@
     return library;
   }
 
-  const token = (name) => getComputedStyle(document.body).getPropertyValue(`--ac-${name}`).trim();
+  const forced = matchMedia("(forced-colors: active)");
+  const probe = Object.assign(document.createElement("i"), { hidden: true });
+  probe.style.forcedColorAdjust = "none";
+  document.body.append(probe);
+
+  function token(name) {
+    const color = getComputedStyle(document.body).getPropertyValue(`--ac-${name}`).trim();
+    if (!color || !forced.matches) return color;
+    // a colour of the reader's system has a name that Plotly does not know
+    probe.style.color = color;
+    return getComputedStyle(probe).color;
+  }
 
   function coloured({ data, layout }) {
     const ink = token("ink");
     const narrow = document.documentElement.clientWidth < 768;
     const size = narrow ? 11 : 13;
-    const axis = { gridcolor: token("grid"), linecolor: token("grid"), zerolinecolor: token("grid"), automargin: true };
+    const lines = { gridcolor: token("grid"), linecolor: token("grid"), zerolinecolor: token("grid") };
+    // a finger that moves over a chart scrolls the page
+    const axis = { ...lines, automargin: true, fixedrange: true };
     const title = ({ title }) => ({ title: { ...title, standoff: 12, font: { size } } });
     for (const trace of data) {
       const color = token(trace.meta);
@@ -60,11 +75,20 @@
   }
 
   async function draw(figure) {
-    const Plotly = await plotly();
-    const { data, layout } = coloured(JSON.parse(figure.querySelector("script").textContent));
     const place = figure.querySelector(".ac-figure__plot");
+    const Plotly = await plotly().catch(() => null);
+    if (!Plotly) return instead(figure, place);
+    const { data, layout } = coloured(JSON.parse(figure.querySelector("script").textContent));
     await Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
     figure.dataset.drawn = document.body.dataset.mdColorScheme;
+  }
+
+  // Without the library the numbers are all that can be shown
+  function instead(figure, place) {
+    place.removeAttribute("role");
+    place.removeAttribute("aria-label");
+    place.textContent = "The chart cannot be drawn: the library that draws it did not load. These are its numbers.";
+    figure.querySelector(".ac-data").open = true;
   }
 
   const seen = new IntersectionObserver(
@@ -82,5 +106,6 @@
 
   // Paper has the light scheme, and shows the figures that nobody scrolled to
   matchMedia("print").addEventListener("change", () => document.querySelectorAll(".ac-figure").forEach(draw));
+  forced.addEventListener("change", () => inView.forEach(draw));
   new MutationObserver(() => inView.forEach(draw)).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
 })();

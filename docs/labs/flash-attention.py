@@ -93,8 +93,7 @@ for tile in range(S // TILE):
 
 
 def table(head, rows):
-    rule = [":--", *["--:"] * (len(head) - 1)]
-    return Markdown("\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows]))
+    return Markdown("\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]))
 
 
 table(

@@ -119,7 +119,7 @@ rows = [
     for name, step in steps.items()
 ]
 head = "| policy | kept, bytes | at the peak, bytes | recomputed, FLOPs | share |"
-Markdown("\n".join([head, "|---|--:|--:|--:|--:|", *rows]))
+Markdown("\n".join([head, "|---|---|---|---|---|", *rows]))
 
 # %% name="kept" made_by="actckpt.figures.labs.saved_by_policy(steps)" test="test_figures_labs::test_saved_by_policy" assumes="The tiny Llama above in float32, one step, flash attention; beside each bar what is recomputed."
 saved_by_policy(list(steps.values()))

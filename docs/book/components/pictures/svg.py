@@ -72,11 +72,10 @@ def element(tag: str, content: str = "", *, cls: str = "", when: When | None = N
 def svg(width: float, height: float, *content: str, layout: str = "") -> str:
     """A drawing; where a player has two, one has the layout "wide" and the other "narrow", 360 units on a phone.
 
-    `player` adds the title and the description. Its width in pixels is at most one and a half times its units.
+    `player` adds the title and the description.
     """
     cls = f"ac-picture ac-picture--{layout}" if layout else "ac-picture"
-    size = f"max-width:{1.5 * width:g}px" if layout == "narrow" else None
-    return element("svg", "".join(content), cls=cls, viewBox=f"0 0 {width:g} {height:g}", style=size)
+    return element("svg", "".join(content), cls=cls, viewBox=f"0 0 {width:g} {height:g}")
 
 
 def group(*content: str, cls: str = "", when: When | None = None, **attributes: object) -> str:
