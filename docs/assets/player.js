@@ -24,7 +24,6 @@
 
     function draw(next) {
       for (const [part, shown] of parts) part.classList.toggle("is-off", !shown.has(next));
-      root.style.setProperty("--frame", next);
     }
 
     function show(next) {
@@ -89,7 +88,6 @@
     addEventListener("beforeprint", () => draw(still));
     addEventListener("afterprint", () => draw(frame));
     root.tabIndex = 0;
-    root.setAttribute("role", "group");
     root.querySelector(".ac-player__controls").hidden = false;
     root.dataset.ready = "true";
   }
