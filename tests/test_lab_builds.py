@@ -244,7 +244,7 @@ HTML('<p class="own">&lt;own&gt;</p>')
 # %%
 {"</pre>": "&amp;"}
 
-# %% name="odd" made_by="odd(x)" test="file::test" assumes="Nothing </script> & all."
+# %% name="odd" made_by="odd(x)" test="file::test" caption="A line." assumes="Nothing </script> & all."
 go.Figure(go.Scatter(x=[1], y=[2], name="</script>&lt;")).update_layout(
     title="A < B </script>", height=100, xaxis_title="x & y", yaxis_title="</td>"
 )

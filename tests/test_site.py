@@ -116,6 +116,19 @@ def test_every_figure_has_its_numbers_and_a_test(site: Path) -> None:
         assert f"def {function}(" in tests[file]
 
 
+def test_captions_say_what_one_sees(site: Path) -> None:
+    found = []
+    for file in documents(site):
+        page = file.read_text(encoding="utf-8")
+        found += re.findall(r'<figure class="(ac-\w+)".*?</figure>', page, re.DOTALL)
+        for figure in re.findall(r"<figure .*?</figure>", page, re.DOTALL):
+            caption = re.search(r"<figcaption>(.*?)</figcaption>", figure, re.DOTALL)[1]
+            folded = re.search(r'<details class="ac-data ac-from"><summary>Source</summary>(.*?)</details>', figure)[1]
+            assert "Made by" not in caption
+            assert "Made by" in folded
+    assert set(found) >= {"ac-figure", "ac-player", "ac-map", "ac-layers"}
+
+
 def test_formulas_are_typeset(site: Path) -> None:
     page = (site / "workshop/memory-over-sequence-length/index.html").read_text(encoding="utf-8")
     assert "<math" in page

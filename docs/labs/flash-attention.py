@@ -108,7 +108,7 @@ table(
 # The last column compares $a / l$ with a softmax over all keys so far, taken at once. After every tile, and not only
 # after the last, the output is right for what has been seen. The chart shows the same sum $l$ by where it came from.
 
-# %% name="sums" made_by="actckpt.figures.labs.online_softmax(parts)" test="test_figures_labs::test_online_softmax" assumes="The last query of the head above: the sum of exponentials after each tile, less the largest score so far."
+# %% name="sums" made_by="actckpt.figures.labs.online_softmax(parts)" test="test_figures_labs::test_online_softmax" caption="The sum of exponentials after each tile, by the tile that it came from. Where a larger score appears, all that came before shrinks." assumes="The last query of the head above; the largest score so far is subtracted."
 online_softmax(parts)
 
 # %% [markdown]

@@ -102,7 +102,7 @@ same_weights = sum(torch.equal(weights[policy], weights["none"]) for policy in P
 print(f"{same_losses} of {len(POLICIES)} policies have every loss of none, bit for bit")
 print(f"{same_weights} of {len(POLICIES)} policies end with every weight of none, bit for bit")
 
-# %% name="losses" made_by="actckpt.figures.labs.loss_curves(losses)" test="test_figures_labs::test_loss_curves" assumes="The tiny Llama above, trained on this page."
+# %% name="losses" made_by="actckpt.figures.labs.loss_curves(losses)" test="test_figures_labs::test_loss_curves" caption="The loss of every policy, one line on top of the other." assumes="The tiny Llama above, trained on this page."
 loss_curves(losses)
 
 # %% [markdown]
@@ -121,7 +121,7 @@ rows = [
 head = "| policy | kept, bytes | at the peak, bytes | recomputed, FLOPs | share |"
 Markdown("\n".join([head, "|---|---|---|---|---|", *rows]))
 
-# %% name="kept" made_by="actckpt.figures.labs.saved_by_policy(steps)" test="test_figures_labs::test_saved_by_policy" assumes="The tiny Llama above in float32, one step, flash attention; beside each bar what is recomputed."
+# %% name="kept" made_by="actckpt.figures.labs.saved_by_policy(steps)" test="test_figures_labs::test_saved_by_policy" caption="What all blocks keep under each policy; beside each bar, what it recomputes, as a share of a step." assumes="The tiny Llama above in float32, one step, flash attention."
 saved_by_policy(list(steps.values()))
 
 # %% [markdown]

@@ -25,8 +25,8 @@ def shares() -> Markup:
         MODEL,
         LONG,
         name="shares",
-        assumes=f"Llama accounting, one block of {LABEL}, S = {LONG:,}, bfloat16; "
-        "forward FLOPs, of which flash attention skips what the causal mask hides.",
+        caption=f"Each bar is one block of {LABEL}, whole: the bytes that it keeps, and the FLOPs of its forward pass.",
+        assumes=f"Llama accounting, S = {LONG:,}, bfloat16; flash attention skips what the causal mask hides.",
         test="test_figures_tradeoffs::test_memory_and_compute",
     )
 
@@ -38,7 +38,9 @@ def workshop_advantage() -> Markup:
         SIZES,
         WORKSHOP,
         name="workshop-advantage",
-        assumes="Workshop accounting and FLOPs, three sizes of Llama 3.1; each strategy's checkpoint is subtracted.",
+        caption="What a percent of FLOPs saves in the attention half over what it saves in the FFN half, three sizes "
+        "of Llama 3.1. Above 1, recompute the attention half first; below 1, the FFN half.",
+        assumes="Workshop accounting and FLOPs; each strategy's checkpoint is subtracted.",
         test="test_figures_tradeoffs::test_advantage_over_seq_len",
     )
 
@@ -50,8 +52,10 @@ def reversal() -> Markup:
         SIZES,
         WORLDS,
         name="reversal",
-        assumes="Llama accounting, three sizes of Llama 3.1, bfloat16; FLOPs as PyTorch runs them; dotted is eager "
-        "attention; a dot marks where the two halves are worth the same.",
+        caption="What a percent of FLOPs saves in the attention half over what it saves in the FFN half, three sizes "
+        "of Llama 3.1: dotted with eager attention, solid with flash attention. A dot marks where the two halves are "
+        "worth the same.",
+        assumes="Llama accounting, bfloat16; FLOPs as PyTorch runs them.",
         test="test_figures_tradeoffs::test_advantage_over_seq_len",
     )
 
@@ -75,8 +79,9 @@ def policies() -> Markup:
         MODEL,
         LONG,
         name="frontier",
-        assumes=f"Llama accounting with flash attention, all blocks of {LABEL}, S = {LONG:,}, "
-        "batch size 1; filled where no other policy keeps as little for as few FLOPs.",
+        caption=f"Each point is a policy for {LABEL}: what all blocks keep under it, and what it adds to a step. It is "
+        "filled where no other policy keeps as little for as few FLOPs.",
+        assumes=f"Llama accounting with flash attention, S = {LONG:,}, batch size 1.",
         test="test_figures_tradeoffs::test_policy_frontier",
         numbers=table(f"{LABEL}, S = {LONG:,}, flash attention", head, rows),
     )

@@ -80,8 +80,9 @@ def chart() -> Markup:
         overheads_over_seq_len,
         MODEL,
         name="overheads",
-        assumes=f"Blocks of {LABEL}, batch size 1, without embedding, logits and loss. Dotted: the workshop's block "
-        "and rules. Solid: the Llama block with flash attention, as PyTorch runs it.",
+        caption="Dotted: the workshop's block and rules. Solid: the Llama block with flash attention, as PyTorch runs "
+        "it.",
+        assumes=f"Blocks of {LABEL}, batch size 1, without embedding, logits and loss.",
         test="test_figures::test_overheads_over_seq_len",
     )
 

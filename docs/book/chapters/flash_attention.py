@@ -116,9 +116,10 @@ def traffic_chart() -> Markup:
         HEAD,
         DEVICE.name,
         name="traffic",
-        assumes=f"Forward pass of one head, head dimension {HEAD}, bfloat16, nothing masked; tiles of "
+        caption="What one head moves between HBM and the chip in its forward pass. Dotted is the least that can move.",
+        assumes=f"Head dimension {HEAD}, bfloat16, nothing masked; tiles of "
         f"{traffic.largest_tile(DEVICE.shared_bytes, HEAD)} rows, which fill the shared memory of one SM of an "
-        f"{DEVICE.label}; dotted is the least that can be moved; GB of 10⁹ bytes.",
+        f"{DEVICE.label}; GB of 10⁹ bytes.",
         test="test_flash_page::test_attention_traffic",
     )
 
@@ -181,8 +182,10 @@ def bounds_chart() -> Markup:
         DEVICE.name,
         TILES,
         name="bounds",
-        assumes=f"One block's attention of {LABEL}, S = {SEQ_LEN:,}, bfloat16, nothing masked; bytes and matmul FLOPs "
-        "from the tensors' shapes and the package's tiles, rates from the datasheet.",
+        caption=f"The attention of one block of {LABEL}: how long its matmuls take, and how long its bytes take to HBM "
+        "and back. The longer of the two is what a pass takes at the least.",
+        assumes=f"S = {SEQ_LEN:,}, bfloat16, nothing masked; bytes and matmul FLOPs from the tensors' shapes and the "
+        "package's tiles, rates from the datasheet.",
         test="test_flash_page::test_attention_bounds",
         numbers=table(
             "Time at full speed, in ms",

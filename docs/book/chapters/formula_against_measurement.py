@@ -92,6 +92,7 @@ def chart() -> Markup:
         measured,
         CONFIG.hidden_size,
         name="agreement",
+        caption="What a block keeps under each policy. The bar is the formula, the diamond what autograd saved.",
         assumes=f"Llama accounting with flash attention, {LABEL}, {AT}, bfloat16.",
         test="test_figures::test_formula_and_measurement",
     )

@@ -71,6 +71,8 @@ def shares() -> Markup:
         component_shares,
         MODEL,
         name="shares",
-        assumes="Llama accounting, one block of Llama 3.1 8B, bfloat16, nothing recomputed; dotted is eager attention.",
+        caption="What one block of Llama 3.1 8B keeps, by component: dotted with eager attention, solid with flash "
+        "attention. Without the S × S matrices neither share changes with the length.",
+        assumes="Llama accounting, bfloat16, nothing recomputed.",
         test="test_figures::test_component_shares",
     )

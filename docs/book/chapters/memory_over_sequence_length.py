@@ -39,8 +39,8 @@ def accountings() -> Markup:
         accountings_over_seq_len,
         MODEL,
         name="accountings",
-        assumes="All blocks of Llama 3.1 8B, batch size 1, nothing recomputed, without states, logits and loss; "
-        "dotted is eager attention; GiB of 2³⁰ bytes.",
+        caption="What all blocks of Llama 3.1 8B keep, in four ways of counting. Dotted is eager attention.",
+        assumes="Batch size 1, nothing recomputed, without states, logits and loss; GiB of 2³⁰ bytes.",
         test="test_figures::test_accountings_over_seq_len",
     )
 
@@ -51,8 +51,8 @@ def policies() -> Markup:
         policies_over_seq_len,
         MODEL,
         name="policies",
-        assumes="Llama accounting with flash attention, all blocks of Llama 3.1 8B, batch size 1; "
-        "blue and green for the half that is recomputed; GiB of 2³⁰ bytes.",
+        caption="What all blocks of Llama 3.1 8B keep under each policy. Blue and green say which half is recomputed.",
+        assumes="Llama accounting with flash attention, batch size 1; GiB of 2³⁰ bytes.",
         test="test_figures::test_policies_over_seq_len",
     )
 

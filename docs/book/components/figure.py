@@ -26,13 +26,14 @@ def figure(draw: Callable[..., go.Figure], *arguments: Any, **captions: Any) -> 
 
 
 def drawn(
-    chart: go.Figure, *, name: str, made_by: str, assumes: str, test: str, numbers: Markup | None = None
+    chart: go.Figure, *, name: str, caption: str, made_by: str, assumes: str, test: str, numbers: Markup | None = None
 ) -> Markup:
     """A figure as HTML.
 
     Args:
         chart: Its title becomes the heading, and its numbers the table.
         name: Its id on the page.
+        caption: What one sees: what is drawn, and how to read it.
         made_by: The call that made it.
         assumes: The accounting and what it assumes, in a sentence.
         test: The test that holds its numbers, as "file::function".
@@ -45,6 +46,7 @@ def drawn(
         name=name,
         message=message,
         height=chart.layout.height,
+        caption=caption,
         assumes=assumes,
         made_by=made_by,
         test=test.split("::"),

@@ -20,7 +20,7 @@ CACHE = closure.ROOT / ".cache/labs"
 # where Jupyter finds the kernel, the settings and the template, on all of which an executed lab depends
 JUPYTER = closure.ROOT / "docs/book/jupyter"
 FIGURE = re.compile(r'^<script type="application/vnd\.plotly\.v1\+json">(.*)</script>$', re.MULTILINE)
-CAPTIONS = ("name", "made_by", "assumes", "test")
+CAPTIONS = ("name", "caption", "made_by", "assumes", "test")
 
 
 def prepare(lab: Path, options: Any) -> None:

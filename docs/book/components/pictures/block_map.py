@@ -42,9 +42,9 @@ def picture() -> Markup:
         policies=policies,
         opens=OPENS,
         picture=named(drawings(), NAME, TITLE, DESCRIPTION),
-        label=LABEL,
-        model=MODEL,
-        seq_len=LONG,
+        assumes=f"Llama accounting with flash attention, one block of {LABEL}, {LONG:,} tokens, batch "
+        "size 1, bfloat16; FLOPs of matrix products alone.",
+        made_by=f'actckpt.estimate("{MODEL}", seq_len={LONG}, policy=…).block',
         numbers=_table(),
     )
 
