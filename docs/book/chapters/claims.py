@@ -1,4 +1,4 @@
-"""The blocks of "Every claim, checked": the counts, the filter, and each claim with its finding."""
+"""The blocks of "Every claim, checked": the counts, the filter, the index, and each claim with its finding."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def choices() -> Markup:
     return render("verdicts", options=[("all", "all", len(CLAIMS)), *options])
 
 
+def index() -> Markup:
+    """Every claim on a line with its verdict, by the chapter that teaches it."""
+    chapters: dict[str, list[Claim]] = {}
+    for claim in CLAIMS:
+        chapters.setdefault(_chapter(claim), []).append(claim)
+    return render("claims_index", chapters=chapters.items())
+
+
 def section(name: str) -> Markup:
     none = Markup('<p class="ac-claims__none">None of this kind.</p>')
     return Markup('<div class="ac-claims">{}{}</div>').format(Markup().join(map(card, SECTIONS[name])), none)
@@ -53,10 +61,8 @@ def card(claim: Claim) -> Markup:
     found = claim.finding
     # the condition goes on with the sentence where it is one
     verdict = "Holds only when" if found.verdict is Verdict.ONLY_WHEN else f"{found.verdict.label.capitalize()}."
-    chapter = title(ROOT / f"docs/{claim.taught.partition('/#')[0].rstrip('/')}.md")
-    return render("claim", claim=claim, found=found, verdict=verdict, chapter=chapter, breakable=breakable)
+    return render("claim", claim=claim, found=found, verdict=verdict, chapter=_chapter(claim))
 
 
-def breakable(test: str) -> Markup:
-    """A long name that may break after its underscores."""
-    return Markup("_<wbr>").join(test.split("_"))
+def _chapter(claim: Claim) -> str:
+    return title(ROOT / f"docs/{claim.taught.partition('/#')[0].rstrip('/')}.md")
