@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from markupsafe import Markup
 
 from book.claims import CLAIMS, SECTIONS
-from book.claims.claim import Claim, Verdict, n
+from book.claims.claim import Claim, Finding, Verdict, n
 from book.components.template import html, render
 
 CHAPTERS = {
@@ -62,11 +62,15 @@ def section(name: str) -> Markup:
 
 def card(claim: Claim) -> Markup:
     """One claim: what it says, what is computed, the verdict, and where to look."""
-    found = claim.finding
-    # the condition goes on with the sentence where it is one
-    verdict = "Holds only when" if found.verdict is Verdict.ONLY_WHEN else f"{found.verdict.label.capitalize()}."
     chapter = CHAPTERS[claim.taught.partition("#")[0]]
-    return render("claim", claim=claim, found=found, verdict=verdict, chapter=chapter, breakable=breakable)
+    return render(
+        "claim", claim=claim, found=claim.finding, verdict=said(claim.finding), chapter=chapter, breakable=breakable
+    )
+
+
+def said(found: Finding) -> str:
+    """A verdict before its condition, which goes on with the sentence where it is one."""
+    return "Holds only when" if found.verdict is Verdict.ONLY_WHEN else f"{found.verdict.label.capitalize()}."
 
 
 def breakable(test: str) -> Markup:
