@@ -15,7 +15,7 @@ def takeaway(number: int) -> Markup:
     """One of the workshop's six: its picture, what the workshop says, and the verdict."""
     claim = SECTIONS["takeaways"][number - 1]
     anchor = claim.taught.partition("#")[2]
-    return _lesson(claim, heading=anchor, picture=lessons.picture(anchor, claim.says.striptags()))
+    return _lesson(claim, heading=anchor, picture=lessons.picture(anchor))
 
 
 def ours() -> Markup:

@@ -168,41 +168,47 @@ def _said(place: Point, words: str, cls: str, down: float, anchor: str = "start"
     return svg.text(place[0], place[1] + down, words, cls=f"ac-said {cls}".strip(), text_anchor=anchor)
 
 
-PICTURES: dict[str, tuple[Callable[[], Iterator[str]], str]] = {
+PICTURES: dict[str, tuple[Callable[[], Iterator[str]], str, str]] = {
     "activations-dominate": (
         activations_dominate,
+        "Where activations overtake the states",
         "Memory over the tokens of a batch. The training states are a level line. Activations rise from zero and pass "
         "it: steeply with eager attention, late with flash attention.",
     ),
     "attention-first": (
         attention_first,
+        "Where the order of the halves turns round",
         "What a percent of FLOPs saves in the attention half, over what it saves in the FFN half, from short to long "
         "sequences. With eager attention the line rises, above parity; with flash attention it falls below parity.",
     ),
     "ffn-is-expensive": (
         ffn_is_expensive,
+        "What recomputing a half costs",
         "The FLOPs that recomputing a half adds, from short to long sequences. The line of the FFN falls, that of "
         "attention rises, and they cross.",
     ),
     "at-most-a-third": (
         at_most_a_third,
+        "What five policies cost",
         "A bar for each of five policies: the FLOPs that it adds. All end before a line at one third.",
     ),
     "flash-is-checkpointing": (
         flash_is_checkpointing,
+        "The matmuls of flash attention",
         "Two boxes, the matmuls of the forward pass; below them four boxes for the gradients and a dashed one with an "
         "arrow that goes round: the scores, computed again.",
     ),
     "they-compose": (
         they_compose,
+        "What all blocks keep",
         "Three bars, part by part: what the blocks keep with eager attention, with flash attention, and with the FFN "
         "half recomputed as well. Each is far shorter than the one before.",
     ),
 }
-"""By the anchor of its takeaway: what draws a picture, and what it shows in words."""
+"""By the anchor of its takeaway: what draws a picture, its title, and what it shows in words."""
 
 
-def picture(anchor: str, title: str) -> Markup:
+def picture(anchor: str) -> Markup:
     """The small picture of a takeaway."""
-    draw, description = PICTURES[anchor]
+    draw, title, description = PICTURES[anchor]
     return named(svg.svg(WIDTH, HEIGHT, *draw()), anchor, title, description)
