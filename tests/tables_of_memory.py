@@ -236,6 +236,39 @@ def longest() -> Cells:
     return by(("more FLOPs at 16K", *cards), rows)
 
 
+# Memory over sequence length
+
+
+def _step(policy: str, seq_len: int) -> dict[str, int]:
+    """The peak of a step on one rank, part by part: the loss needs the most room at every length."""
+    sizes, count, logits = tensors(seq_len), by_hand.n_parameters(), 4 * seq_len * C.vocab_size
+    parts = dict.fromkeys(("Attention", "FFN", "Norm", "Checkpoint"), 0)
+    starts = {"attention": {"input"}, "ffn": {"residual"}, "both": {"input", "residual"}}.get(policy, set())
+    names = {"attention": "Attention", "ffn": "FFN", "norm": "Norm"}
+    for name in kept(policy):
+        parts["Checkpoint" if name in starts else names[component(name)]] += LAYERS * sizes[name]
+    states = {"Parameters": 4 * count, "Gradients": 4 * count, "Optimizer": 8 * count}
+    head = {"Logits": 4 * seq_len * H + 4 * seq_len + logits + 4, "Working set": 2 * logits}
+    return states | parts | head
+
+
+FOUR = ("none", "attention", "ffn", "both")
+
+
+def side_by_side() -> Cells:
+    columns = [_step(policy, LONG) for policy in FOUR]
+    rows = {part: [fixed(column[part] / 2**30, 1) for column in columns] for part in columns[0]}
+    return by(FOUR, rows | {"sum": [fixed(sum(column.values()) / 2**30, 1) for column in columns]})
+
+
+def side_by_side_over_lengths(lengths: Iterable[int]) -> Cells:
+    rows = {
+        f"{seq_len:,}": [fixed(sum(_step(policy, seq_len).values()) / 2**30, 1) for policy in FOUR]
+        for seq_len in lengths
+    }
+    return by(FOUR, rows)
+
+
 # Recomputation
 
 

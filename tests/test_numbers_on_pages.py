@@ -18,7 +18,16 @@ NUMBER = re.compile(rf"(?<![\w.])\d[\d,.]*[ \u00a0\u2009\u202f]*{UNIT}(?![\w²])
 # what the package, or a run of its code, has written
 COMPUTED_TAGS = {"data", "output", "pre", "code"}
 # "doc-contents": the package's docstrings, which stand beside what they speak of
-COMPUTED_CLASSES = {"ac-n", "ac-numbers", "ac-figure", "ac-explorer", "ac-player", "ac-map", "doc-contents"}
+COMPUTED_CLASSES = {
+    "ac-n",
+    "ac-numbers",
+    "ac-figure",
+    "ac-explorer",
+    "ac-player",
+    "ac-map",
+    "ac-lesson__picture",
+    "doc-contents",
+}
 # typeset formulas are checked where they are written
 SKIPPED_TAGS = {"script", "style", "math", "button"}
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}

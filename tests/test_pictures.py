@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from book.components.pictures import block_drawing, scene, svg
+from book.components.pictures import block_drawing, save_point, scene, svg
 from book.components.pictures.player import player
 from book.quantities import block_map as block
 from book.quantities import passes
@@ -114,3 +114,32 @@ def test_the_map_brackets_what_runs_again() -> None:
     _, wide, _ = block_drawing.drawings().split("<svg ")
     n_brackets = {policy: sum("ac-around" in part for part in shown_under(policy, wide)) for policy in block.CHOICES}
     assert n_brackets == {policy: len(POLICIES[policy].regions) for policy in block.CHOICES}
+
+
+def test_the_level_is_the_block() -> None:
+    none, full = (estimate(MODEL, seq_len=LONG, policy=policy) for policy in ("none", "full"))
+    pieces = [tensors for _, tensors, _ in save_point.PIECES]
+    names = [*save_point.SAVE_POINT, *(name for tensors in pieces for name in tensors)]
+    assert names == [term.name for term in none.block]
+    assert [term.name for term in full.block] == [*save_point.SAVE_POINT]
+    sizes = [sum(none.block[name].bytes for name in tensors) for tensors in (save_point.SAVE_POINT, *pieces)]
+    for layout in save_point.LAYOUTS:
+        *widths, last = (width for _, width in save_point.places(layout))
+        scale = widths[0] / full.block.bytes
+        assert widths == pytest.approx([scale * n_bytes for n_bytes in sizes])
+        left, width = save_point.places(layout)[-1]
+        assert (last, left + width) == (widths[0], pytest.approx(layout.width - 1))
+        drawn = save_point._drawing(layout)
+        for tensors in pieces:
+            # the coin above and the tensor below have its component's colour
+            assert drawn.count(f"ac-{none.block[tensors[0]].component}") >= 2
+    said = save_point.sentences()
+    assert len(said) == save_point.LINE.n_frames
+    assert "128\u00a0MiB" in said[save_point.SAVED]
+    assert full.block.bytes == 128 * 2**20
+    assert f"{none.block.bytes / 2**30:.3g}\u00a0GiB" in said[save_point.DONE]
+    assert f"{(none.block.bytes - full.block.bytes) / 2**30:.3g}\u00a0GiB" in said[save_point.FORGOTTEN]
+    assert f"{100 * full.flops.overhead:.1f}\u00a0%" in said[save_point.SUMMARY]
+    # the first half is the attention half, and it alone is picked up half way
+    halfway = [save_point.HALFWAY in save_point.picked_up(index).frames for index in range(len(pieces))]
+    assert halfway == [index <= pieces.index(("residual",)) for index in range(len(pieces))]

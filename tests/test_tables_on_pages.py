@@ -45,7 +45,8 @@ TABLES: dict[str, dict[str, Callable[[], Cells]]] = {
         "What a block keeps, in bytes": memory.strategies,
     },
     "workshop/memory-over-sequence-length": {
-        "The peak, part by part, in GiB": lambda: memory.explorer(STEPS, "workshop", ranks=1),
+        "Part by part, in GiB": memory.side_by_side,
+        "The peak at every length, in GiB": lambda: memory.side_by_side_over_lengths(STEPS),
         "activations of all blocks, GiB": charts.accountings,
         "Activations of Llama 3.1 8B, times what they were": memory.doubling,
         "activations of all blocks, GiB (2)": charts.policies,

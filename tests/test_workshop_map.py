@@ -186,6 +186,12 @@ def opening_peak(seq_len: int, accounting: str) -> list[str]:
     return [f"{fixed(estimate(MODEL, seq_len=seq_len, accounting=accounting).peak_bytes / GIB)} GiB"]
 
 
+def strategies_side_by_side() -> list[str]:
+    """The peak of each strategy, as the panels open."""
+    steps = (estimate(MODEL, seq_len=LONG, policy=policy) for policy in ("none", "attention", "ffn", "both"))
+    return [f"{fixed(step.peak_bytes / GIB)} GiB" for step in steps]
+
+
 def lessons() -> list[str]:
     """What the verdicts on the takeaways turn on: how large the activations are, and where the order turns round."""
     kept = (estimate(MODEL, seq_len=LONG, attention=kind).total_bytes for kind in ("eager", "flash"))
@@ -214,7 +220,7 @@ PLACES = {
     "W10": Place(
         "workshop/recomputation", "three-strategies", lambda: [*map(per_sbh, ("none", "attention", "ffn", "both"))]
     ),
-    "W11": Place("workshop/memory-over-sequence-length", "lengths", lambda: opening_peak(LONG, "workshop")),
+    "W11": Place("workshop/memory-over-sequence-length", "lengths", strategies_side_by_side),
     "W12": Place("workshop/compute-cost", "flops-of-a-block", step_flops),
     "W13": Place("workshop/compute-cost", "overhead", overheads),
     "W14": Place(

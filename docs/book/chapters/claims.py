@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from book.chapters.sources import ROOT, title
 from book.claims import CLAIMS, SECTIONS
-from book.claims.claim import Claim, Verdict, n
+from book.claims.claim import Claim, Finding, Verdict, n
 from book.components.template import html, render
 
 
@@ -59,9 +59,12 @@ def section(name: str) -> Markup:
 def card(claim: Claim) -> Markup:
     """One claim: what it says, what is computed, the verdict, and where to look."""
     found = claim.finding
-    # the condition goes on with the sentence where it is one
-    verdict = "Holds only when" if found.verdict is Verdict.ONLY_WHEN else f"{found.verdict.label.capitalize()}."
-    return render("claim", claim=claim, found=found, verdict=verdict, chapter=_chapter(claim))
+    return render("claim", claim=claim, found=found, verdict=said(found), chapter=_chapter(claim))
+
+
+def said(found: Finding) -> str:
+    """A verdict before its condition, which goes on with the sentence where it is one."""
+    return "Holds only when" if found.verdict is Verdict.ONLY_WHEN else f"{found.verdict.label.capitalize()}."
 
 
 def _chapter(claim: Claim) -> str:

@@ -17,6 +17,7 @@ from actckpt.hardware import GB, REGISTER_BYTES
 from actckpt.llama import eager_attention
 from actckpt.ops.attention import reference
 from book.components.figure import figure
+from book.components.pictures import round_trips
 from book.components.table import table
 from book.components.template import code, data, mark
 from book.quantities.costs import backward_share
@@ -92,12 +93,11 @@ def saved() -> Markup:
     )
 
 
-def round_trips() -> Markup:
-    """Standard and flash attention side by side: what each kernel of the forward pass moves."""
+def standard_and_flash() -> Markup:
+    """Standard and flash attention side by side: the picture, and what each kernel of the forward pass moves."""
     columns = {"Standard": STANDARD, "Flash, each tensor once": FLASH, "Flash, every load": LOADS}
-    return Markup('<div class="ac-beside">{}</div>').format(
-        Markup("").join(_moves(name, kernels.forward) for name, kernels in columns.items())
-    )
+    tables = Markup("").join(_moves(name, kernels.forward) for name, kernels in columns.items())
+    return round_trips.picture(Markup('<div class="ac-beside">{}</div>').format(tables))
 
 
 def _moves(name: str, kernels: list[Kernel]) -> Markup:

@@ -6,25 +6,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from actckpt import ACCOUNTINGS
 from actckpt.figures.memory import accountings_over_seq_len, policies_over_seq_len
 from actckpt.notation import LATEX
 from book.components.figure import figure
 from book.components.table import table
-from book.quantities.grid import View
-from book.quantities.steps import LABEL, LONG, MODEL, SIZES, kept, step
+from book.quantities.steps import LABEL, MODEL, kept, step
 from book.quantities.text import times, tokens
-
-VIEW = View(
-    name="lengths",
-    heading="What stays in memory, length by length",
-    models=SIZES,
-    accountings=tuple(ACCOUNTINGS),
-    policies=("none", "attention", "ffn", "both", "full"),
-    lengths=tuple(range(1024, LONG + 1, 1024)),
-    opens={"model": MODEL, "accounting": "workshop", "policy": "none", "seq_len": LONG, "ranks": 1},
-    chart="columns",
-)
 
 
 def formula() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from functools import partial
 
 from actckpt.hardware import GIB
@@ -13,7 +12,7 @@ from book.claims.compute import at_most_a_third
 from book.claims.flash import built_in, composes
 from book.claims.names import APPENDIX_A, AT_LONG, CHECKPOINT, EAGER, FLASH_1, PAPER_LINK, WORKSHOP
 from book.quantities.halves import advantage, forward_share
-from book.quantities.steps import CONFIG, LONG, MODEL, kept, overhead, states
+from book.quantities.steps import CONFIG, LONG, MODEL, kept, overhead, overtaken, states
 
 ATTENTION_RANGE, FFN_RANGE = (Stated(11), Stated(14, "%")), (Stated(19), Stated(22, "%"))
 FFN_COMPUTE, THIRD = (Stated(57), Stated(67, "%")), Stated(33, "%")
@@ -29,16 +28,15 @@ takeaway = partial(claim, element="W27")
 )
 def takeaway_1() -> Finding:
     fixed, workshop, eager, flash = states(), kept(**WORKSHOP), kept(**EAGER), kept()
-    from_tokens = bisect_left(range(LONG), fixed, 1, key=lambda seq_len: kept(seq_len=seq_len, **EAGER))
-    batch = -(-fixed * LONG // flash)
+    early, late = overtaken(**EAGER), overtaken()
     return judge(
         f"Llama 3.1 8B at {AT_LONG} tokens, one sequence: states {n(fixed / GIB, 0, 'GiB')}; activations "
         f"{n(workshop / GIB, 0, 'GiB')} by the workshop, {n(eager / GIB, 0, 'GiB')} in the real block with "
         f"eager, {n(flash / GIB, 0, 'GiB')} with flash attention.",
         holds=min(eager, flash) > fixed,
         when=eager > fixed,
-        condition=f"attention is eager and the sequence has {n(from_tokens)} tokens or more; or, with flash attention, "
-        f"the batch has {n(batch)} tokens or more, or ranks share the states. The quadratic term is then not the "
+        condition=f"attention is eager and the sequence has {n(early)} tokens or more; or, with flash attention, "
+        f"the batch has {n(late)} tokens or more, or ranks share the states. The quadratic term is then not the "
         "culprit.",
     )
 

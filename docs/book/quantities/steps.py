@@ -6,6 +6,7 @@ flash attention. What differs is said in its arguments, which are those of `actc
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
@@ -57,6 +58,13 @@ def overhead(policy: str, **how: Any) -> float:
 def states(model: str = MODEL, ranks: int = 1) -> int:
     """Parameters, gradients and Adam on one rank, in bytes."""
     return step(model=model, data_parallel=ranks).states.bytes
+
+
+def overtaken(**how: Any) -> int:
+    """The tokens of one sequence from which the activations take more than the training states on one rank."""
+    return bisect_right(
+        range(LENGTHS[-1]), states(), key=lambda seq_len: kept(seq_len=seq_len, **how) if seq_len else 0
+    )
 
 
 def grows(*, seq_len: int = LONG, **how: Any) -> float:

@@ -34,6 +34,7 @@ def player(
     test: str,
     still: int | None = None,
     seconds: float = 1.8,
+    numbers: Markup | None = None,
 ) -> Markup:
     """The player as HTML.
 
@@ -49,6 +50,7 @@ def player(
         test: The test that holds its numbers, as "file::function".
         still: The frame that stands before anything is pressed; the last if None. The same as in `svg.Timeline`.
         seconds: How long a frame stands while it plays.
+        numbers: Its numbers as tables, which are folded below.
     """
     return render(
         "player",
@@ -64,6 +66,7 @@ def player(
         assumes=assumes,
         made_by=made_by,
         test=test.split("::"),
+        numbers=numbers,
     )
 
 
