@@ -11,7 +11,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SOURCES = [*DOCS.rglob("*.md"), *(DOCS / "labs").glob("*.py")]
 PAGES = sorted(str(file.relative_to(DOCS).with_suffix("")).removesuffix("index") for file in SOURCES)
-SECTIONS = ["Home", "Workshop", "Labs", "Evidence", "Exercises", "Reference"]
+SECTIONS = ["Home", "Questions", "Workshop", "Labs", "Evidence", "Exercises", "Reference"]
 
 # adds up how far things shift
 SHIFTS = """
