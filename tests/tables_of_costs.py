@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import by_hand
-from asked import H
-from built_pages import Cells, by, fixed, percent
-from by_hand import SIZES, all_bytes, forward, overhead, paper_all_bytes, parity, third
+from asked import LONG, C, H
+from built_pages import Cells, by, fixed, gib, percent
+from by_hand import SIZES, all_bytes, forward, n_parameters, overhead, paper_all_bytes, parity, third
 from tables_of_memory import LABELS, POLICIES
 
 from actckpt import PRESETS
@@ -133,6 +133,29 @@ def every_policy() -> Cells:
             )
         ]
     return by(("eager: saved, GiB", "GiB per percent", "flash: saved, GiB", "GiB per percent (2)"), rows)
+
+
+def decision() -> Cells:
+    """The order of advice: the states of a rank out of eight, what blocks and loss keep, and the loss's gradients."""
+    card, n = 81_559 * 2**20, -(-n_parameters() // 8)
+    order = ("none", "pointwise", "ffn", "save_attention", "full")
+
+    def peak(policy: str, seq_len: int) -> int:
+        head = 4 * seq_len * H + 4 * seq_len + 3 * 4 * seq_len * C.vocab_size + 4
+        return 16 * n + all_bytes(policy, seq_len) + head
+
+    cheapest = next(policy for policy in order if peak(policy, LONG) <= card)
+    rows = {}
+    for policy in order:
+        share, over = overhead(policy), peak(policy, LONG) - card
+        verdict = f"no, {gib(over)} too much" if over > 0 else "yes, but it costs more"
+        rows[policy] = (
+            gib(peak(policy, LONG), 1),
+            f"+{percent(share)}" if share else "no FLOPs",
+            "yes: take this one" if policy == cheapest else verdict,
+            f"{max(s for s in range(1024, 65_537, 1024) if peak(policy, s) <= card):,}",
+        )
+    return by(("peak", "costs", "fits an H100 80 GB?", "longest that fits, tokens"), rows)
 
 
 def frontier() -> Cells:

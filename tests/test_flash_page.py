@@ -150,8 +150,8 @@ def test_the_comparison_has_the_package_s_numbers() -> None:
     for attention in ("eager", "flash"):
         saved = estimate(MODEL, seq_len=4096, attention=attention).block.component_bytes("attention")
         assert size(saved) in cells
-    assert "2.0\u00a0× the forward pass's FLOPs" in cells
-    assert "2.5\u00a0× the forward pass's FLOPs" in cells
+    assert "2.0\u00a0× the forward pass’s FLOPs" in cells
+    assert "2.5\u00a0× the forward pass’s FLOPs" in cells
 
 
 def test_composition_has_the_package_s_numbers() -> None:

@@ -207,7 +207,7 @@ PLACES = {
     "W3": Place("workshop/activations", "three-components", lambda: [*map(component, ("attention", "ffn", "norm"))]),
     "W4": Place("workshop/activations", "total", paper_total),
     "W5": Place("workshop/training-memory", "the-sum", states),
-    "W6": Place("workshop/training-memory", "breakdown", lambda: opening_peak(4096, "workshop")),
+    "W6": Place("workshop/training-memory", "breakdown", lambda: opening_peak(4096, "llama")),
     "W7": Place("workshop/recomputation", "store-everything", lambda: peaks("none")),
     "W8": Place("workshop/recomputation", "keep-a-checkpoint", lambda: peaks("full")),
     "W9": Place("workshop/recomputation", "checkpoint-tensors", checkpoint),

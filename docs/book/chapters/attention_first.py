@@ -6,16 +6,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from actckpt import PRESETS
+from actckpt import POLICIES, PRESETS
 from actckpt.figures.tradeoffs import WORKSHOP, WORLDS, advantage_over_seq_len, memory_and_compute, policy_frontier
 from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, frontier, tradeoff, tradeoffs
 from book.components.figure import figure
 from book.components.table import table
-from book.components.template import code, gib_cell, swatch
+from book.components.template import code, exact, gib_cell, swatch
+from book.quantities import advice
 from book.quantities.halves import RULES, parity, parity_share
-from book.quantities.steps import LABEL, LONG, MODEL, SIZES
-from book.quantities.text import fixed, model_label
+from book.quantities.steps import CARD, LABEL, LONG, MODEL, RANKS, SIZES, overhead
+from book.quantities.text import fixed, gib, model_label, percent
 
 
 def shares() -> Markup:
@@ -85,6 +86,33 @@ def policies() -> Markup:
         test="test_figures_tradeoffs::test_policy_frontier",
         numbers=table(f"{LABEL}, S = {LONG:,}, flash attention", head, rows),
     )
+
+
+def decision() -> Markup:
+    """The order of advice with its conditions: what each policy peaks at, whether that fits, and up to which length."""
+    choice = advice.first_that_fits()
+    rows = [
+        (
+            code(policy),
+            POLICIES[policy].recomputes,
+            exact(advice.shared(policy).peak_bytes),
+            f"+{percent(overhead(policy))}" if overhead(policy) else "no FLOPs",
+            _verdict(policy, chosen=policy == choice),
+            f"{advice.longest(policy):,}",
+        )
+        for policy in advice.ORDER
+    ]
+    head = ("policy", "recomputes", "peak", "costs", f"fits an {CARD.label}?", "longest that fits, tokens")
+    caption = f"{LABEL}, S = {LONG:,}, one sequence a rank, {RANKS} ranks share the states"
+    return table(caption, head, rows, kind="words")
+
+
+def _verdict(policy: str, *, chosen: bool) -> str | Markup:
+    if chosen:
+        return Markup("<b>yes: take this one</b>")
+    if advice.fits(policy):
+        return "yes, but it costs more"
+    return f"no, {gib(advice.shared(policy).peak_bytes - CARD.memory_bytes)} too much"
 
 
 def efficiency() -> Markup:

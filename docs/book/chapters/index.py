@@ -52,7 +52,7 @@ def headlines() -> Markup:
             percent(overhead("both", accounting="workshop")),
             "more FLOPs to recompute everything",
             "A backward pass of exactly twice the forward. PyTorch stops a recomputation early, and flash attention's "
-            f"backward is longer: whole blocks of Llama 3.1 8B cost {mark(span(overheads, 0) + chr(0xA0) + '%')} "
+            f"backward is longer: whole blocks of Llama 3.1 8B cost {mark(span(overheads) + chr(0xA0) + '%')} "
             f"between {tokens(LENGTHS[0])} and {tokens(LENGTHS[-1])} tokens.",
         ),
         (
