@@ -135,27 +135,35 @@ def every_policy() -> Cells:
     return by(("eager: saved, GiB", "GiB per percent", "flash: saved, GiB", "GiB per percent (2)"), rows)
 
 
+RECOMPUTES = {
+    "none": "nothing",
+    "pointwise": "norms, RoPE, the SwiGLU product",
+    "ffn": "the FFN half",
+    "save_attention": "all but the attention op",
+    "full": "the whole block",
+}
+
+
 def decision() -> Cells:
     """The order of advice: the states of a rank out of eight, what blocks and loss keep, and the loss's gradients."""
     card, n = 81_559 * 2**20, -(-n_parameters() // 8)
-    order = ("none", "pointwise", "ffn", "save_attention", "full")
 
     def peak(policy: str, seq_len: int) -> int:
         head = 4 * seq_len * H + 4 * seq_len + 3 * 4 * seq_len * C.vocab_size + 4
         return 16 * n + all_bytes(policy, seq_len) + head
 
-    cheapest = next(policy for policy in order if peak(policy, LONG) <= card)
+    cheapest = next(policy for policy in RECOMPUTES if peak(policy, LONG) <= card)
     rows = {}
-    for policy in order:
+    for policy in RECOMPUTES:
         share, over = overhead(policy), peak(policy, LONG) - card
-        verdict = f"no, {gib(over)} too much" if over > 0 else "yes, but it costs more"
-        rows[policy] = (
+        verdict = f"{gib(over)} too much" if over > 0 else "fits too"
+        rows[f"{policy} {RECOMPUTES[policy]}"] = (
+            f"+{percent(share)}" if share else "no more",
             gib(peak(policy, LONG), 1),
-            f"+{percent(share)}" if share else "no FLOPs",
-            "yes: take this one" if policy == cheapest else verdict,
+            "take it" if policy == cheapest else verdict,
             f"{max(s for s in range(1024, 65_537, 1024) if peak(policy, s) <= card):,}",
         )
-    return by(("peak", "costs", "fits an H100 80 GB?", "longest that fits, tokens"), rows)
+    return by(("FLOPs", "peak", "fits an H100 80 GB?", "fits up to, tokens"), rows)
 
 
 def frontier() -> Cells:

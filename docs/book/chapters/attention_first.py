@@ -6,13 +6,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from actckpt import POLICIES, PRESETS
+from actckpt import PRESETS
 from actckpt.figures.tradeoffs import WORKSHOP, WORLDS, advantage_over_seq_len, memory_and_compute, policy_frontier
 from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, frontier, tradeoff, tradeoffs
 from book.components.figure import figure
 from book.components.table import table
-from book.components.template import code, exact, gib_cell, swatch
+from book.components.template import code, exact, gib_cell, render, swatch
 from book.quantities import advice
 from book.quantities.halves import RULES, parity, parity_share
 from book.quantities.steps import CARD, LABEL, LONG, MODEL, RANKS, SIZES, overhead
@@ -88,31 +88,40 @@ def policies() -> Markup:
     )
 
 
+# what each policy of the order of advice recomputes, in few words
+RECOMPUTES = {
+    "none": "nothing",
+    "pointwise": "norms, RoPE, the SwiGLU product",
+    "ffn": "the FFN half",
+    "save_attention": "all but the attention op",
+    "full": "the whole block",
+}
+
+
 def decision() -> Markup:
     """The order of advice with its conditions: what each policy peaks at, whether that fits, and up to which length."""
+    head = ("policy, and what it recomputes", "FLOPs", "peak", f"fits an {CARD.label}?", "fits up to, tokens")
     choice = advice.first_that_fits()
-    rows = [
-        (
-            code(policy),
-            POLICIES[policy].recomputes,
-            exact(advice.shared(policy).peak_bytes),
-            f"+{percent(overhead(policy))}" if overhead(policy) else "no FLOPs",
-            _verdict(policy, chosen=policy == choice),
-            f"{advice.longest(policy):,}",
-        )
+    steps = [
+        {
+            "policy": policy,
+            "recomputes": RECOMPUTES[policy],
+            "costs": f"+{percent(overhead(policy))}" if overhead(policy) else "no more",
+            "peak": exact(advice.shared(policy).peak_bytes),
+            "verdict": _verdict(policy, choice),
+            "longest": f"{advice.longest(policy):,}",
+            "chosen": policy == choice,
+        }
         for policy in advice.ORDER
     ]
-    head = ("policy", "recomputes", "peak", "costs", f"fits an {CARD.label}?", "longest that fits, tokens")
     caption = f"{LABEL}, S = {LONG:,}, one sequence a rank, {RANKS} ranks share the states"
-    return table(caption, head, rows, kind="words")
+    return render("decision", caption=caption, head=head, steps=steps)
 
 
-def _verdict(policy: str, *, chosen: bool) -> str | Markup:
-    if chosen:
-        return Markup("<b>yes: take this one</b>")
+def _verdict(policy: str, choice: str) -> str:
     if advice.fits(policy):
-        return "yes, but it costs more"
-    return f"no, {gib(advice.shared(policy).peak_bytes - CARD.memory_bytes)} too much"
+        return "take it" if policy == choice else "fits too"
+    return f"{gib(advice.shared(policy).peak_bytes - CARD.memory_bytes)} too much"
 
 
 def efficiency() -> Markup:
