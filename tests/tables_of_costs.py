@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import partial
+
 import by_hand
 from asked import LONG, C, H
 from built_pages import Cells, by, fixed, gib, percent
@@ -138,6 +141,7 @@ def every_policy() -> Cells:
 RECOMPUTES = {
     "none": "nothing",
     "pointwise": "norms, RoPE, the SwiGLU product",
+    "every_2": "every second block",
     "ffn": "the FFN half",
     "save_attention": "all but the attention op",
     "full": "the whole block",
@@ -161,7 +165,7 @@ def decision() -> Cells:
             f"+{percent(share)}" if share else "no more",
             gib(peak(policy, LONG), 1),
             "take it" if policy == cheapest else verdict,
-            f"{max(s for s in range(1024, 65_537, 1024) if peak(policy, s) <= card):,}",
+            f"{bisect_right(range(65_537), card, key=partial(peak, policy)) - 1:,}",
         )
     return by(("FLOPs", "peak", "fits an H100 80 GB?", "fits up to, tokens"), rows)
 

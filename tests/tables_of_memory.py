@@ -225,7 +225,7 @@ def longest() -> Cells:
         "B200 192 GB": ACCELERATORS["b200-192gb"].memory_bytes,
     }
     rows = {}
-    for policy in ("none", "pointwise", "ffn", "save_attention", "full"):
+    for policy in ("none", "pointwise", "every_2", "ffn", "save_attention", "full"):
         of_a_token = all_bytes(policy, 1) + 4 * H + 4 + 12 * C.vocab_size
         fixed_bytes = 16 * -(-by_hand.n_parameters() // 8) + 4
         most = [(memory - fixed_bytes) // of_a_token for memory in cards.values()]

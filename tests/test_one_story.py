@@ -10,7 +10,7 @@ from book.quantities import advice
 from built_pages import article, words
 from by_hand import SIZES
 
-from actckpt import PRESETS, estimate
+from actckpt import POLICIES, PRESETS, estimate
 
 pytest_plugins = ["built_site"]
 
@@ -68,14 +68,31 @@ def test_what_a_practitioner_would_search_for_is_found(site: Path, word: str) ->
 
 @pytest.mark.parametrize("model", SIZES)
 def test_the_order_of_advice_is_one_at_every_length(model: str) -> None:
-    """Each policy keeps less than the one before it, peaks no higher, and costs no less."""
+    """Each policy keeps less than the one before it, peaks no higher, and costs no less, with the exceptions named."""
+    hidden_size = PRESETS[model].hidden_size
     for seq_len in (2**power for power in range(10, 18)):
-        steps = [estimate(model, seq_len=seq_len, policy=policy, data_parallel=8) for policy in advice.ORDER]
-        kept, peaks, costs = zip(*((s.total_bytes, s.peak_bytes, s.flops.overhead) for s in steps), strict=True)
-        assert list(kept) == sorted(set(kept), reverse=True)
-        assert list(peaks) == sorted(peaks, reverse=True)
-        assert list(costs) == sorted(costs)
-        # running attention again is cheaper than running the o projection again while S < H
-        both = estimate(model, seq_len=seq_len, policy="both").flops.overhead
-        save = steps[advice.ORDER.index("save_attention")].flops.overhead
-        assert (both < save) == (seq_len < PRESETS[model].hidden_size)
+        steps = {policy: estimate(model, seq_len=seq_len, policy=policy, data_parallel=8) for policy in POLICIES}
+        kept, peaks, costs = (
+            [value(steps[policy]) for policy in advice.ORDER]
+            for value in (lambda s: s.total_bytes, lambda s: s.peak_bytes, lambda s: s.flops.overhead)
+        )
+        assert kept == sorted(set(kept), reverse=True)
+        assert peaks == sorted(peaks, reverse=True)
+        without = [cost for cost, policy in zip(costs, advice.ORDER, strict=True) if policy != "every_2"]
+        assert without == sorted(without)
+        assert (steps["ffn"].flops.overhead <= steps["every_2"].flops.overhead) == (
+            seq_len >= advice.ffn_is_cheaper(model)
+        )
+        # running attention again costs less than running the o projection again while S < H
+        assert (steps["both"].flops.overhead < steps["save_attention"].flops.overhead) == (seq_len < hidden_size)
+
+
+def test_no_other_policy_is_worth_taking() -> None:
+    """Each policy outside of the order is beaten by one in it, or is the exception for short sequences."""
+    for model in SIZES:
+        for seq_len in (2**power for power in range(10, 18)):
+            steps = {policy: estimate(model, seq_len=seq_len, policy=policy) for policy in POLICIES}
+            points = {policy: (step.total_bytes, step.flops.overhead) for policy, step in steps.items()}
+            for policy in POLICIES.keys() - {*advice.ORDER, "both"}:
+                kept, cost = points[policy]
+                assert any(points[p][0] <= kept and points[p][1] <= cost for p in advice.ORDER), (policy, seq_len)

@@ -13,7 +13,7 @@ from actckpt.tradeoff import Tradeoff, frontier, tradeoff, tradeoffs
 from book.components.figure import figure
 from book.components.table import table
 from book.components.template import code, exact, gib_cell, render, swatch
-from book.quantities import advice
+from book.quantities import advice, peaks
 from book.quantities.halves import RULES, parity, parity_share
 from book.quantities.steps import CARD, LABEL, LONG, MODEL, RANKS, SIZES, overhead
 from book.quantities.text import fixed, gib, model_label, percent
@@ -92,6 +92,7 @@ def policies() -> Markup:
 RECOMPUTES = {
     "none": "nothing",
     "pointwise": "norms, RoPE, the SwiGLU product",
+    "every_2": "every second block",
     "ffn": "the FFN half",
     "save_attention": "all but the attention op",
     "full": "the whole block",
@@ -101,15 +102,15 @@ RECOMPUTES = {
 def decision() -> Markup:
     """The order of advice with its conditions: what each policy peaks at, whether that fits, and up to which length."""
     head = ("policy, and what it recomputes", "FLOPs", "peak", f"fits an {CARD.label}?", "fits up to, tokens")
-    choice = advice.first_that_fits()
+    choice = peaks.cheapest().policy.name
     steps = [
         {
             "policy": policy,
             "recomputes": RECOMPUTES[policy],
             "costs": f"+{percent(overhead(policy))}" if overhead(policy) else "no more",
-            "peak": exact(advice.shared(policy).peak_bytes),
+            "peak": exact(peaks.peak(policy)),
             "verdict": _verdict(policy, choice),
-            "longest": f"{advice.longest(policy):,}",
+            "longest": f"{peaks.longest(policy):,}",
             "chosen": policy == choice,
         }
         for policy in advice.ORDER
@@ -119,9 +120,10 @@ def decision() -> Markup:
 
 
 def _verdict(policy: str, choice: str) -> str:
-    if advice.fits(policy):
-        return "take it" if policy == choice else "fits too"
-    return f"{gib(advice.shared(policy).peak_bytes - CARD.memory_bytes)} too much"
+    too_much = peaks.peak(policy) - CARD.memory_bytes
+    if too_much > 0:
+        return f"{gib(too_much)} too much"
+    return "take it" if policy == choice else "fits too"
 
 
 def efficiency() -> Markup:
