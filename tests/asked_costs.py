@@ -161,7 +161,7 @@ def flash_attention_page() -> dict[str, str]:
         "An A100 multiplies in": f"{A100.n_sms}",
         "HBM. HBM is about": f"{round(A100.memory_bytes / A100.n_sms / A100.sram_bytes, -2):,.0f}",
         # 19 TB/s: Dao et al., §2.1
-        "SRAM together, and about": fixed(19e12 / A100.bandwidth),
+        "SRAM together, and about": fixed(19e12 / A100.bandwidth, 1),
         "A100 in numbers The": size(A100.sram_bytes),
         "shared memory, up to": size(A100.shared_bytes),
         # 64K registers of four bytes

@@ -189,7 +189,8 @@ def opening_peak(seq_len: int, accounting: str) -> list[str]:
 def lessons() -> list[str]:
     """What the verdicts on the takeaways turn on: how large the activations are, and where the order turns round."""
     kept = (estimate(MODEL, seq_len=LONG, attention=kind).total_bytes for kind in ("eager", "flash"))
-    return [*(f"{fixed(n_bytes / GIB, 0)} GiB" for n_bytes in kept), f"{parity_length(MODEL):,}"]
+    eager, flash = (n_bytes / GIB for n_bytes in kept)
+    return [f"{fixed(eager, 0)} GiB", f"{fixed(flash)} GiB", f"{parity_length(MODEL):,}"]
 
 
 @dataclass(frozen=True)
