@@ -212,7 +212,7 @@ def test_every_tile_has_a_frame_of_its_own() -> None:
     for sentence, visit in zip(sentences[1:-1], tiles.VISITS, strict=True):
         assert sentence.startswith(f"Queries {visit.queries + 1}, keys {visit.keys + 1}:")
         assert ("a mask hides" in sentence) == visit.masked
-    assert sentences[-1].startswith("Of 16 tiles, 10 were computed, 4 of them with a mask, and 6 never.")
+    assert sentences[-1].startswith("Of 16 tiles, 10 were computed, 4 of them with a mask. The other 6 were not.")
 
 
 def test_the_online_softmax() -> None:
