@@ -15,7 +15,7 @@ from by_hand import SIZES, n_parameters
 pytest_plugins = ["built_site"]
 
 # sentences, which no number says
-WORDS = {"needed for", "who decides what lies there", "What that is", "Checkpointing"}
+WORDS = {"needed for", "who decides what is there", "What that is", "Checkpointing"}
 # each power of two and halfway to the next; and every 1K to 16K
 HALVED = sorted({*EVERY_LENGTH, *(3 * length // 2 for length in EVERY_LENGTH[:-1])})
 STEPS = range(1024, LONG + 1, 1024)

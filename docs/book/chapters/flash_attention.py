@@ -37,7 +37,7 @@ from book.quantities.text import fixed, gib, percent, size, times, tokens
 
 
 def memories() -> Markup:
-    """The table of an A100's memories: what they are, how large, how fast, and who decides what lies there."""
+    """The table of an A100's memories: what they are, how large, how fast, and who decides what is there."""
     rows = (
         ("registers", size(DEVICE.n_sms * REGISTER_BYTES), "–", "–", "the compiler"),
         (
@@ -45,7 +45,7 @@ def memories() -> Markup:
             f"{DEVICE.n_sms} × {size(DEVICE.sram_bytes)} = {size(DEVICE.total_sram_bytes)}",
             PUBLISHED["sram_bandwidth"].words,
             f"{PUBLISHED['shared_latency'].words} (shared), {PUBLISHED['l1_latency'].words} (L1)",
-            "the kernel's author: shared memory; the rest is a cache",
+            "the kernel's author decides about shared memory; the rest is a cache",
         ),
         ("L2 cache", size(DEVICE.l2_bytes or 0), "–", PUBLISHED["l2_latency"].words, "the hardware"),
         (
@@ -53,10 +53,10 @@ def memories() -> Markup:
             f"{DEVICE.datasheet_bytes / GB:,.0f} GB",
             _tb_s(DEVICE.bandwidth),
             PUBLISHED["hbm_latency"].words,
-            "you: every tensor lies here, weights, activations and optimizer states alike",
+            "you: all tensors are here, weights, activations and optimizer states",
         ),
     )
-    head = ("memory", "size", "bandwidth", "latency", "who decides what lies there")
+    head = ("memory", "size", "bandwidth", "latency", "who decides what is there")
     return table(f"The memories of an {DEVICE.label}", head, rows, kind="words")
 
 
@@ -167,7 +167,7 @@ def comparison() -> Markup:
         ("HBM traffic, forward and backward", moved[0] + " GB", moved[1] + " GB, if each tensor moves once"),
         (f"Time on an {DEVICE.label}, at best", *bounds),
         (
-            "Time, as the authors measured it for GPT-2 medium at 1,024 tokens",
+            f"Time, as the authors measured it for GPT-2 medium at {PUBLISHED['flash_seq_len'].words}",
             *(Markup(f"{one.words} ({one.source.link}, {one.place})") for one in published),
         ),
         (
@@ -277,6 +277,7 @@ def accuracy() -> str:
         for output in (flash_attention(q, k, v, causal=True), eager_attention(q, k, v))
     )
     return (
-        f"On {mark(str(q.shape[2]))} random tokens in bfloat16 the op is at most {mark(f'{flash:.4f}')} from "
-        f"what float64 gives; attention that writes its scores out, in the same precision, {mark(f'{eager:.4f}')}."
+        f"On {mark(str(q.shape[2]))} random tokens in bfloat16, the op differs from float64 by at most "
+        f"{mark(f'{flash:.4f}')}. In the same precision, attention that stores its scores differs by "
+        f"{mark(f'{eager:.4f}')}."
     )
