@@ -29,4 +29,4 @@ def unknown(kind: str, value: Any, known: Iterable[str]) -> InputError:
     names = {name.lower(): name for name in known}
     near = get_close_matches(value.lower()[:_LONGEST], names, n=1) if isinstance(value, str) else []
     hint = f"did you mean {names[near[0]]!r}? " if near else ""
-    return InputError(f"unknown {kind} {shown(value)}: {hint}known are {', '.join(names.values())}")
+    return InputError(f"unknown {kind} {shown(value)}: {hint}use one of {', '.join(names.values())}")

@@ -139,10 +139,10 @@ POLICIES: dict[str, Policy] = {
             strategy="C",
         ),
         Policy("full", "the whole block, one checkpoint", _FULL),
-        Policy("core_attention", "scores, softmax and values alone", (Region("core_attention"),)),
+        Policy("core_attention", "only scores, softmax and values", (Region("core_attention"),)),
         Policy(
             "save_attention",
-            "the whole block but the attention op, whose output and log-sum-exp are kept",
+            "the whole block except the attention op, whose output and lse are kept",
             (Region("forward", keeps=("flash", "values")),),
         ),
         Policy(

@@ -50,17 +50,6 @@ def share(half: str, seq_len: int) -> float:
     return 3 * cost(half, seq_len, accounting="workshop")
 
 
-def discarded(seq_len: int) -> float:
-    """Bytes for a percent, attention over FFN, of what goes, by the workshop's count."""
-    block = step("none", seq_len, accounting="workshop").block
-    return (
-        block.component_bytes("attention")
-        / block.component_bytes("ffn")
-        * share("ffn", seq_len)
-        / share("attention", seq_len)
-    )
-
-
 def memory(part: str, seq_len: int) -> float:
     block = step("none", seq_len, accounting="workshop").block
     return block.component_bytes(part) / block.bytes

@@ -72,6 +72,8 @@ def block_bytes(policy: str = "none", seq_len: int = 16_384, model: str = MODEL,
 
 def all_bytes(policy: str = "none", seq_len: int = 16_384, model: str = MODEL, attention: str = "flash") -> int:
     """What all blocks keep."""
+    if policy == "every_2":
+        return (all_bytes("none", seq_len, model, attention) + all_bytes("full", seq_len, model, attention)) // 2
     return PRESETS[model].n_layers * block_bytes(policy, seq_len, model, attention)
 
 
@@ -138,6 +140,8 @@ def overhead(
     early_stop: bool = True,
 ) -> float:
     """What runs again, as a share of the step."""
+    if policy == "every_2":
+        return overhead("full", seq_len, model, attention, causal, flash_backward, early_stop) / 2
     flops = forward(seq_len, model, attention, causal)
     step = sum(flops.values()) + sum(backward(flops, attention if flash_backward else "eager").values())
     return sum(flops[op] for op in again(policy, attention, early_stop)) / step

@@ -115,10 +115,10 @@ FAULTS = tuple(
         ),
         ("exact bytes that are not", PARTS, "n_bytes, n_bytes, attribute", "n_bytes // 2, n_bytes // 2, attribute"),
         (
-            "paper and Llama swapped in the stack",
-            "docs/book/components/templates/layers.html",
-            "in layer.cells %}",
-            "in layer.cells | reverse %}",
+            "the paper's stack for Llama's",
+            "docs/book/chapters/activations.py",
+            "_layers(LLAMA_STEP, LLAMA_NORMS, LLAMA_KEEPS, formula)",
+            "_layers(PAPER_STEP, PAPER_NORMS, PAPER_KEEPS, symbolic)",
         ),
         (
             "paper and Llama swapped on the cards",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import partial
+
 import by_hand
-from asked import H
-from built_pages import Cells, by, fixed, percent
-from by_hand import SIZES, all_bytes, forward, overhead, paper_all_bytes, parity, third
+from asked import LONG, C, H
+from built_pages import Cells, by, fixed, gib, percent
+from by_hand import SIZES, all_bytes, forward, n_parameters, overhead, paper_all_bytes, parity, third
 from tables_of_memory import LABELS, POLICIES
 
 from actckpt import PRESETS
@@ -133,6 +136,38 @@ def every_policy() -> Cells:
             )
         ]
     return by(("eager: saved, GiB", "GiB per percent", "flash: saved, GiB", "GiB per percent (2)"), rows)
+
+
+RECOMPUTES = {
+    "none": "nothing",
+    "pointwise": "norms, RoPE, the SwiGLU product",
+    "every_2": "every second block",
+    "ffn": "the FFN half",
+    "save_attention": "all but the attention op",
+    "full": "the whole block",
+}
+
+
+def decision() -> Cells:
+    """The order of advice: the states of a rank out of eight, what blocks and loss keep, and the loss's gradients."""
+    card, n = 81_559 * 2**20, -(-n_parameters() // 8)
+
+    def peak(policy: str, seq_len: int) -> int:
+        head = 4 * seq_len * H + 4 * seq_len + 3 * 4 * seq_len * C.vocab_size + 4
+        return 16 * n + all_bytes(policy, seq_len) + head
+
+    cheapest = next(policy for policy in RECOMPUTES if peak(policy, LONG) <= card)
+    rows = {}
+    for policy in RECOMPUTES:
+        share, over = overhead(policy), peak(policy, LONG) - card
+        verdict = f"{gib(over)} too much" if over > 0 else "fits too"
+        rows[f"{policy} {RECOMPUTES[policy]}"] = (
+            f"+{percent(share)}" if share else "no more",
+            gib(peak(policy, LONG), 1),
+            "take it" if policy == cheapest else verdict,
+            f"{bisect_right(range(65_537), card, key=partial(peak, policy)) - 1:,}",
+        )
+    return by(("FLOPs", "peak", "fits an H100 80 GB?", "fits up to, tokens"), rows)
 
 
 def frontier() -> Cells:

@@ -125,13 +125,14 @@ def comparison() -> Cells:
         "Memory grows with": ("S² for each head", "S"),
         "Kept for the backward pass": kept,
         "The backward pass": (
-            "reads the probabilities; 2.0 × the forward pass's FLOPs",
-            "computes them again, tile by tile; 2.5 × the forward pass's FLOPs",
+            "reads them; 2.0 × the forward pass’s FLOPs",
+            "computes the scores again, tile by tile; 2.5 × the forward pass’s FLOPs, and 3.5 × as the package’s two "
+            "kernels run them",
         ),
         "HBM traffic, order": ("Θ(Sd + S²)", "Θ(S²d²/M)"),
         "HBM traffic, forward and backward": (moved[0], f"{moved[1]}, if each tensor moves once"),
         "Time on an A100 80 GB, at best": [f"{fixed(at_best(each, 'A100 80 GB'), 1)} ms" for each in (STANDARD, FLASH)],
-        "Time, as the authors measured it": [
+        "Time, as the authors measured it for GPT-2 medium at 1,024 tokens": [
             f"{each} ms (Dao et al. 2022, arXiv 2205.14135, figure 2)" for each in (41.7, 7.3)
         ],
     }

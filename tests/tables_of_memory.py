@@ -30,8 +30,8 @@ def terms(linear: int, squared: int) -> str:
 # What activations are
 
 
-def layers() -> Cells:
-    """The figure of the layer stack: each cell has a formula and its size."""
+def layers() -> tuple[dict[str, str], dict[str, str]]:
+    """The figures of the layer stack, Llama's and the paper's: each layer has a formula and its size."""
     sizes, hidden, logits = tensors(4096), 2 * 4096 * H, 4 * 4096 * C.vocab_size
     llama = {
         "Norm 1": ("input", "norm_1.output", "norm_1.rstd"),
@@ -41,17 +41,14 @@ def layers() -> Cells:
     }
     paper = {"Norm 1": (2, 0), "Attention": (11, 5), "Norm 2": (2, 0), "FFN": (19, 0)}
     ours = {name: sum(sizes[tensor] for tensor in names) for name, names in llama.items()}
-    rows = {
-        name: (f"{terms(*n)}{mib(paper_size(*n))} MiB", f"{sbh(ours[name])} SBH{mib(ours[name])} MiB")
-        for name, n in paper.items()
-    }
     norm = 2 * hidden + 4 * 4096
-    return by(
-        ("a GPT, by the paper", LABELS[0]),
-        rows
+    return (
+        {name: f"{sbh(n)} SBH{mib(n)} MiB" for name, n in (*ours.items(), ("Final norm", norm))}
+        | {"Logits and loss": f"4.00 SBV{mib(logits)} MiB"},
+        {name: f"{terms(*n)}{mib(paper_size(*n))} MiB" for name, n in paper.items()}
         | {
-            "Final norm": (f"2 SBH{mib(hidden)} MiB", f"{sbh(norm)} SBH{mib(norm)} MiB"),
-            "Logits and loss": (f"2 SBH + 4 SBV{mib(hidden + logits)} MiB", f"4.00 SBV{mib(logits)} MiB"),
+            "Final norm": f"2 SBH{mib(hidden)} MiB",
+            "Logits and loss": f"2 SBH + 4 SBV{mib(hidden + logits)} MiB",
         },
     )
 
@@ -228,7 +225,7 @@ def longest() -> Cells:
         "B200 192 GB": ACCELERATORS["b200-192gb"].memory_bytes,
     }
     rows = {}
-    for policy in ("none", "pointwise", "ffn", "save_attention", "full"):
+    for policy in ("none", "pointwise", "every_2", "ffn", "save_attention", "full"):
         of_a_token = all_bytes(policy, 1) + 4 * H + 4 + 12 * C.vocab_size
         fixed_bytes = 16 * -(-by_hand.n_parameters() // 8) + 4
         most = [(memory - fixed_bytes) // of_a_token for memory in cards.values()]

@@ -185,7 +185,7 @@ def test_an_odd_argument_is_refused_in_one_line(argument: str) -> None:
         (lambda: estimate(CONFIG, seq_len=10**5000), "seq_len is a int that cannot be written out"),
         (lambda: estimate(CONFIG, seq_len=8, rules=0), "rules is 0: it must be a FlopRules, or None"),
         (lambda: estimate(CONFIG, seq_len=8, rules=1), "rules is 1: it must be a FlopRules, or None"),
-        (lambda: estimate(CONFIG, seq_len=8, accounting=None), "unknown accounting None: known are workshop"),
+        (lambda: estimate(CONFIG, seq_len=8, accounting=None), "unknown accounting None: use one of workshop"),
         (lambda: estimate(CONFIG, seq_len=8, policy="every_2٣"), "unknown policy"),
         (lambda: Policy("mine", "what", every=True), "every is True: it must be a whole number"),
         (lambda: replace(CONFIG, n_positions=-5000), "n_positions is -5000: it must be a whole number of at least 0"),
@@ -199,7 +199,7 @@ def test_an_odd_argument_is_refused_in_one_line(argument: str) -> None:
         (lambda: ModelConfig.from_hf({**HF, "rope_theta": 0}), "rope_theta is 0: it must be a positive number"),
         (lambda: ModelConfig.from_hf({**HF, "head_dim": 0}), "head_dim is 0: it must be a whole number"),
         (lambda: ModelConfig.from_hf({**HF, "_name_or_path": "\x1b[31mred", "head_dim": 3}), "?[31mred: head_dim is 3"),
-        (lambda: (S + 1).where(Q=3), "unknown axis 'Q': known are L, n, n_kv"),
+        (lambda: (S + 1).where(Q=3), "unknown axis 'Q': use one of L, n, n_kv"),
     ],
 )
 def test_what_is_wrong_is_named(call: Callable[[], Any], message: str) -> None:

@@ -339,7 +339,7 @@ def test_wrong_options_are_refused_in_one_line(
         ("{", "not JSON"),
         ("[1, 2]", "an object"),
         ('"llama"', "an object"),
-        ("{}", "known are llama, mistral, qwen2, qwen3"),
+        ("{}", "use one of llama, mistral, qwen2, qwen3"),
         (json.dumps(HF | {"model_type": "gemma2"}), "'gemma2' is not modelled"),
         (json.dumps(HF | {"model_type": "mixtral"}), "mixture of experts"),
         (json.dumps({k: v for k, v in HF.items() if k != "hidden_size"}), "hidden_size"),

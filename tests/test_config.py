@@ -213,7 +213,7 @@ def without(key: str) -> dict[str, Any]:
         ({"model_type": "mixtral"}, "'mixtral' is a mixture of experts"),
         ({"model_type": "qwen3_moe"}, "'qwen3_moe' is a mixture of experts"),
         ({"num_local_experts": 8}, "a mixture of experts"),
-        ({"model_type": "gemma2"}, "'gemma2' is not modelled: known are llama, mistral, qwen2, qwen3"),
+        ({"model_type": "gemma2"}, "'gemma2' is not modelled: use one of llama, mistral, qwen2, qwen3"),
         ({"model_type": "gemma"}, "'gemma' is not modelled"),
         ({"model_type": "gpt2"}, "'gpt2' is not modelled"),
         ({"model_type": None}, "None is not modelled"),

@@ -109,4 +109,4 @@ def test_overheads_over_seq_len():
     # what the title says
     assert {round(share, 6) for share in lines["both, workshop"].y} == {33.333333}
     low, high = min(lines["both, PyTorch"].y), max(lines["both, PyTorch"].y)
-    assert f"{low:.0f} to {high:.0f}\u00a0% in PyTorch" in figure.layout.title.text
+    assert f"{low:.1f} to {high:.1f}\u00a0% in PyTorch" in figure.layout.title.text

@@ -49,4 +49,4 @@ def test_online_softmax():
     second = [sum(math.exp(s - math.log(2)) for s in tile) for tile in scores]
     figure = labs.online_softmax([[first], second])
     assert [list(bar.y) for bar in figure.data] == [[2.0, pytest.approx(1.0)], [0.0, 2.0]]
-    assert "here to 50\u00a0% at the most" in figure.layout.title.text
+    assert "here to as little as 50\u00a0%" in figure.layout.title.text

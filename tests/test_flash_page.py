@@ -150,8 +150,8 @@ def test_the_comparison_has_the_package_s_numbers() -> None:
     for attention in ("eager", "flash"):
         saved = estimate(MODEL, seq_len=4096, attention=attention).block.component_bytes("attention")
         assert size(saved) in cells
-    assert "2.0\u00a0× the forward pass's FLOPs" in cells
-    assert "2.5\u00a0× the forward pass's FLOPs" in cells
+    assert "2.0\u00a0× the forward pass’s FLOPs" in cells
+    assert "2.5\u00a0× the forward pass’s FLOPs" in cells
 
 
 def test_composition_has_the_package_s_numbers() -> None:
@@ -212,7 +212,7 @@ def test_every_tile_has_a_frame_of_its_own() -> None:
     for sentence, visit in zip(sentences[1:-1], tiles.VISITS, strict=True):
         assert sentence.startswith(f"Queries {visit.queries + 1}, keys {visit.keys + 1}:")
         assert ("a mask hides" in sentence) == visit.masked
-    assert sentences[-1].startswith("Of 16 tiles, 10 were computed, 4 of them with a mask, and 6 never.")
+    assert sentences[-1].startswith("Of 16 tiles, 10 were computed, 4 of them with a mask. The other 6 were not.")
 
 
 def test_the_online_softmax() -> None:

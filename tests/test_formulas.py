@@ -527,7 +527,7 @@ def test_a_count_beyond_64_bits_is_exact_for_one_length() -> None:
         ({"policy": "ful"}, "unknown policy 'ful': did you mean 'full'"),
         ({"policy": "every_1"}, "its name is 'full'"),
         ({"policy": "every_0"}, "policy 'every_0': N must be at least 2"),
-        ({"accounting": "gpt"}, f"unknown accounting 'gpt': known are {', '.join(ACCOUNTINGS)}"),
+        ({"accounting": "gpt"}, f"unknown accounting 'gpt': use one of {', '.join(ACCOUNTINGS)}"),
         ({"attention": "flsh"}, "unknown attention 'flsh': did you mean 'flash'"),
         ({"seq_len": 0}, "seq_len is 0: it must be a whole number of at least 1"),
         ({"seq_len": np.array([8, 16])}, "seq_len is array([ 8, 16]): it must be a whole number"),

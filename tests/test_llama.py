@@ -258,7 +258,7 @@ def test_a_window_counts_from_the_length_at_which_it_hides_a_key(attention: str)
 def test_another_block_or_attention_is_refused() -> None:
     with pytest.raises(InputError, match="'gpt-22b' has a gpt block: LlamaBlock needs a Llama configuration"):
         LlamaBlock(PRESETS["gpt-22b"])
-    with pytest.raises(InputError, match="unknown attention 'sdpa': known are flash, eager"):
+    with pytest.raises(InputError, match="unknown attention 'sdpa': use one of flash, eager"):
         LlamaBlock(TINY, "sdpa")
 
 

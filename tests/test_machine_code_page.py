@@ -98,7 +98,7 @@ def test_faults_are_counted_by_compiler(page) -> None:
     rows = [ROW, ROW | {"path": "packed", "stack": 40}, ROW | {"triton": "9.0", "dtypes": ["float16"]}]
     page.TABLE.write_text(json.dumps(rows))
     assert "Triton 9.1 and 9.0 compiled 5 kernels" in words(page.verdict())
-    assert "Of these 3 have none of the faults" in words(page.verdict())
+    assert "3 of them have none of the faults" in words(page.verdict())
     said = words(page.summary())
     assert "fault Triton 9.1 Triton 9.0 ptxas warns" in said
     assert "stack above 16 bytes, in dK and dV up to D = 128 2 0 all kernels 4 1 largest stack, in bytes 40 8" in said
@@ -148,7 +148,7 @@ def test_what_is_missing_follows_from_the_table_and_from_the_launches(page, monk
     spilled, overlap = page.missing().splitlines()
     each = "dK and dV by descriptors, D = {}, Triton 9.1".format
     assert spilled == f"- **spill**: it is full ({each(64)}; {each(80)})."
-    assert overlap.endswith("types dQ by pointers, D = 96.")
+    assert overlap.endswith("this is so for dQ by pointers, D = 96.")
     monkeypatch.setattr(page, "HEAD_DIMS", (64,))
     page.TABLE.write_text(json.dumps([ROW]))
     assert page.missing() == "- **overlap**: every kernel of 16-bit types loads the next tiles while it computes."

@@ -137,7 +137,7 @@ def test_what_is_no_tensor_is_refused_by_the_public_functions(name, argument):
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_an_unknown_impl_is_refused(name):
-    refused("unknown impl 'bogus': known are auto, triton, reference", name, impl="bogus")
+    refused("unknown impl 'bogus': use one of auto, triton, reference", name, impl="bogus")
     refused("unknown impl ''", name, impl="")
     refused("impl is 'triton'", name, impl="triton")
     if name in PUBLIC:

@@ -305,10 +305,10 @@ def test_what_cannot_be_applied_is_refused(model: Any, policy: str, message: str
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ({"name": "ffn"}, "unknown region 'ffn': known are forward, attention_half"),
-        ({"name": "FFN_half"}, "unknown region 'FFN_half': did you mean 'ffn_half'? known are forward"),
-        ({"name": 3}, "unknown region 3: known are forward"),
-        ({"name": "forward", "keeps": ("flsh",)}, "unknown kind of op 'flsh': did you mean 'flash'? known are linear"),
+        ({"name": "ffn"}, "unknown region 'ffn': use one of forward, attention_half"),
+        ({"name": "FFN_half"}, "unknown region 'FFN_half': did you mean 'ffn_half'? use one of forward"),
+        ({"name": 3}, "unknown region 3: use one of forward"),
+        ({"name": "forward", "keeps": ("flsh",)}, "unknown kind of op 'flsh': did you mean 'flash'? use one of linear"),
         ({"name": "attend", "keeps": ("values",)}, "region 'attend' ends with 'values', whose output is kept anyway"),
         ({"name": "forward", "keeps": "flash"}, "region 'forward' keeps 'flash': it must be a tuple"),
         ({"name": "forward", "keeps": ["flash"]}, "region 'forward' keeps ['flash']: it must be a tuple"),

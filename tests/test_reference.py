@@ -118,8 +118,8 @@ def test_tooltips_stand_once_and_in_prose(site: Path) -> None:
             around = {parent.name for parent in abbr.parents}
             assert "article" in around
             assert not around & {"a", "button", "code", "dt", "figure", "h1", "h2", "h3", "label", "nav", "pre", "th"}
-    # 404.html and three pages that are all blocks have no word of the glossary in their prose
-    assert without == {site.name, "claims", "tests", "sources"}
+    # 404.html and two pages that are all blocks have no word of the glossary in their prose
+    assert without == {site.name, "claims", "tests"}
 
 
 def test_of_a_word_s_tooltips_the_first_in_prose_stays() -> None:

@@ -195,7 +195,8 @@ def strategies_side_by_side() -> list[str]:
 def lessons() -> list[str]:
     """What the verdicts on the takeaways turn on: how large the activations are, and where the order turns round."""
     kept = (estimate(MODEL, seq_len=LONG, attention=kind).total_bytes for kind in ("eager", "flash"))
-    return [*(f"{fixed(n_bytes / GIB, 0)} GiB" for n_bytes in kept), f"{parity_length(MODEL):,}"]
+    eager, flash = (n_bytes / GIB for n_bytes in kept)
+    return [f"{fixed(eager, 0)} GiB", f"{fixed(flash)} GiB", f"{parity_length(MODEL):,}"]
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ PLACES = {
     "W3": Place("workshop/activations", "three-components", lambda: [*map(component, ("attention", "ffn", "norm"))]),
     "W4": Place("workshop/activations", "total", paper_total),
     "W5": Place("workshop/training-memory", "the-sum", states),
-    "W6": Place("workshop/training-memory", "breakdown", lambda: opening_peak(4096, "workshop")),
+    "W6": Place("workshop/training-memory", "breakdown", lambda: opening_peak(4096, "llama")),
     "W7": Place("workshop/recomputation", "store-everything", lambda: peaks("none")),
     "W8": Place("workshop/recomputation", "keep-a-checkpoint", lambda: peaks("full")),
     "W9": Place("workshop/recomputation", "checkpoint-tensors", checkpoint),

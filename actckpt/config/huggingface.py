@@ -66,7 +66,7 @@ def _from_mapping(content: Mapping[str, Any], name: str = "") -> ModelConfig:
             f"give a dense model ({', '.join(_HF_DENSE)})"
         )
     if model_type not in _HF_DENSE:
-        raise InputError(f"{name}: model_type {shown(model_type)} is not modelled: known are {', '.join(_HF_DENSE)}")
+        raise InputError(f"{name}: model_type {shown(model_type)} is not modelled: use one of {', '.join(_HF_DENSE)}")
     for key, modelled in (("hidden_act", "silu"), ("mlp_bias", False)):
         if content.get(key, modelled) != modelled:
             raise InputError(f"{name}: {key} {shown(content[key])} is not modelled: it must be {modelled!r}")
@@ -128,7 +128,7 @@ def _rope_scaling(name: str, rope: Mapping[str, Any]) -> RopeScaling | None:
     if kind == "default":
         return None
     if kind != "llama3":
-        raise InputError(f"{name}: rope scaling {shown(kind)} is not modelled: known are default, llama3")
+        raise InputError(f"{name}: rope scaling {shown(kind)} is not modelled: use one of default, llama3")
     return RopeScaling(
         factor=positive_number(name, rope, "factor"),
         low_freq_factor=positive_number(name, rope, "low_freq_factor"),

@@ -37,7 +37,7 @@ def overheads_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = LE
         traces,
         layout=layout(
             f"Recomputing both halves adds {max(workshop):.1f}\u00a0% by the workshop's rules, and "
-            f"{min(pytorch):.0f} to {max(pytorch):.0f}\u00a0% in PyTorch",
+            f"{min(pytorch):.1f} to {max(pytorch):.1f}\u00a0% in PyTorch",
             "sequence length, tokens (logarithmic)",
             "FLOPs added to a step, %",
         ),

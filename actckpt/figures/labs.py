@@ -84,7 +84,7 @@ def online_softmax(parts: Sequence[Sequence[float]]) -> go.Figure:
     tiles = [f"tile {tile}" for tile in range(1, len(parts) + 1)]
     seen = [str(tile) for tile in range(1, len(parts) + 1)]
     shrunk = [sum(now[:-1]) / sum(before) for before, now in pairwise(parts)]
-    message = f"A larger score shrinks what was summed before it, here to {100 * min(shrunk):.0f}\u00a0% at the most"
+    message = f"A larger score shrinks what was summed before it, here to as little as {100 * min(shrunk):.0f}\u00a0%"
     # neighbours differ in colour and in pattern
     shapes = ("", "/", ".", "x", "\\", "-", "|", "+")
     figure = go.Figure(

@@ -13,12 +13,12 @@ from typing import Any
 
 from actckpt.hardware import GB, GIB, REGISTER_BYTES
 from book.components.template import mark
-from book.quantities import costs, flash, halves, peaks, steps, tensors, text
+from book.quantities import advice, costs, flash, halves, peaks, steps, tensors, text
 from book.quantities.sources import PUBLISHED, cite, more_time
 
 OF_A_STEP = ("step", "kept", "block", "saved", "overhead", "states", "grows", "sbh", "growth", "peak_of_blocks")
 CONSTANTS = ("MODEL", "CONFIG", "SIZES", "LONG", "LENGTHS", "RANKS")
-MODULES = {"costs": costs, "flash": flash, "halves": halves, "peaks": peaks, "tensors": tensors}
+MODULES = {"advice": advice, "costs": costs, "flash": flash, "halves": halves, "peaks": peaks, "tensors": tensors}
 
 
 def n(count: int | str) -> str:

@@ -8,9 +8,9 @@
 # %% [markdown]
 # # Flash attention, tile by tile
 #
-# **How can a softmax be right before its row has been seen?** It cannot, but it can be put right each time that more of
-# the row turns up. Flash attention meets a row of scores one tile at a time. For each query it carries two numbers and
-# a vector along. Here they are after every tile, on one head that is small enough to print.
+# **How can a softmax be right before it has seen its whole row?** It cannot, but it can be corrected each time that more of
+# the row arrives. Flash attention gets a row of scores one tile at a time. For each query it carries two numbers and
+# a vector along. This lab prints them after every tile, for one small head.
 
 # %%
 import os
@@ -36,8 +36,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## One head, one query
 #
-# A tile here is as wide as the kernel's own. We follow the last query, which sees every key. The queries are drawn
-# larger than usual, so that scores differ enough to see something happen.
+# A tile is as wide here as in the kernel. We follow the last query, which sees every key. The queries are larger than
+# usual, so that the scores differ enough to show the effect.
 
 # %%
 TILE = INTERPRETER.forward.block_n
@@ -54,22 +54,23 @@ print(f"{S} scores from {scores.min():.2f} to {scores.max():.2f}")
 print(f"{S // TILE} tiles of {TILE} keys")
 
 # %% [markdown]
-# ## Why a maximum has to come along
+# ## Why the maximum is needed
 #
 # A softmax divides exponentials by their sum. In half precision the exponential of a large score overflows, and the row
-# is lost. Less the largest score of the row, no exponential is above one. Scores three times as large show it.
+# is lost. If the largest score of the row is subtracted first, no exponential is above one. Scores three times as large
+# show it.
 
 # %%
 large = (3 * scores).half()
 print("the largest number in float16      ", torch.finfo(torch.float16).max)
 print("the largest exponential            ", large.exp().max().item())
-print("the same less the largest score    ", (large - large.max()).exp().max().item())
+print("after subtracting the largest score", (large - large.max()).exp().max().item())
 
 # %% [markdown]
 # ## The loop
 #
-# Each tile brings its scores $s$ and a new maximum $m$. What was summed before shrinks to that maximum; then the sum $l$
-# and the weighted values $a$ take the tile in. No score outlives its tile.
+# Each tile brings its scores $s$ and a new maximum $m$. First the sums so far are scaled down to that maximum. Then the
+# tile is added to the sum $l$ and to the weighted values $a$. No score is kept after its tile.
 
 # %%
 m, l, a = torch.tensor(-torch.inf).double(), torch.tensor(0.0).double(), torch.zeros(D).double()
@@ -105,8 +106,8 @@ table(
 )
 
 # %% [markdown]
-# The last column compares $a / l$ with a softmax over all keys so far, taken at once. After every tile, and not only
-# after the last, the output is right for what has been seen. The chart shows the same sum $l$ by where it came from.
+# The last column compares $a / l$ with a softmax over all keys so far, computed at once. The output is right for the keys
+# seen so far after every tile, not only after the last. The chart shows which tiles the sum $l$ comes from.
 
 # %% name="sums" made_by="actckpt.figures.labs.online_softmax(parts)" test="test_figures_labs::test_online_softmax" caption="The sum of exponentials after each tile, by the tile that it came from. Where a larger score appears, all that came before shrinks." assumes="The last query of the head above; the largest score so far is subtracted."
 online_softmax(parts)
@@ -114,8 +115,8 @@ online_softmax(parts)
 # %% [markdown]
 # ## What is kept of the row
 #
-# The backward pass needs the probabilities again. It gets them from the scores by one exponential, if it knows
-# $m + \log(l)$: the logarithm of the whole sum. That is all that is kept of the row.
+# The backward pass needs the probabilities again. It gets them from the scores with one exponential, if it knows
+# $m + \log(l)$, the logarithm of the whole sum. Nothing else is kept of the row.
 
 # %%
 lse = m + torch.log(l)
@@ -131,8 +132,9 @@ print(f"largest difference from softmax    {difference:.0e}")
 # ## The reference and the kernel
 #
 # The package computes all queries this way, in two implementations of one op: a reference in PyTorch, and a kernel in
-# Triton. Both get the same numbers in float32, with a causal mask. The gradients are recomputed from the log-sum-exp, by
-# each its own backward pass. The yardstick is plain attention in float64; beside them stands plain attention in float32.
+# Triton. Both get the same numbers in float32, with a causal mask. Each has its own backward pass, which recomputes the
+# scores from the log-sum-exp. The table compares them with plain attention in float64, and plain attention in float32
+# with it too.
 
 
 # %%
@@ -168,8 +170,8 @@ table(("largest error", "output", "dq", "dk", "dv"), rows)
 # %% [markdown]
 # ## What it saves, and what it costs
 #
-# Here is what autograd keeps of attention that writes its scores, and of the op, on this head. Longer rows would make
-# the difference larger: the scores grow with the square of the length.
+# This is what autograd keeps for this head, for attention that stores its scores and for the op. With longer rows the
+# difference would be larger, because the scores grow with the square of the length.
 
 
 # %%
@@ -195,7 +197,7 @@ table(
 )
 
 # %% [markdown]
-# The price is the scores, computed a second time.
+# The price: the scores are computed a second time.
 
 # %%
 with FlopCounterMode(display=False) as forward:
@@ -209,8 +211,8 @@ print(f"ratio       {backward.get_total_flops() / forward.get_total_flops()}")
 # %% [markdown]
 # ## What to do about it
 #
-# Take flash attention as a checkpoint that somebody else has placed, inside the op. Its recomputation is part of its
-# backward pass, whatever the policy. So a policy that recomputes the attention op once more pays twice, and gains one
-# output and one number a row. The [lab on policies](tiny-llama.py) measures how little that is.
+# Think of flash attention as a checkpoint that is already there, inside the op. Its recomputation is part of its
+# backward pass under every policy. A policy that recomputes the attention op once more pays twice, and frees only one
+# output and one number per row. The [lab on policies](tiny-llama.py) measures how little that is.
 #
-# The script behind this page, <a href="flash-attention.py" download>flash-attention.py</a>, runs as it stands, in a shell or as a notebook.
+# The script behind this page, <a href="flash-attention.py" download>flash-attention.py</a>, runs unchanged, in a shell or as a notebook.

@@ -1,17 +1,16 @@
 # ---
 # title: Train a tiny Llama under every policy
 # description: >-
-#   One model, one seed, one text, every policy: the loss curves are equal bit for bit, what is kept in memory and what
-#   is computed are not.
+#   One model, one seed, one text, every policy: the loss curves are equal bit for bit. The memory and the FLOPs are not.
 # ---
 
 # %% [markdown]
 # # Train a tiny Llama under every policy
 #
-# **Does a policy change what a model learns?** It must not. Recomputing repeats arithmetic that was done before, in the
+# **Does gradient checkpointing change what a model learns?** It must not. Recomputing repeats the same arithmetic, in the
 # same order, on the same numbers. So the same seed and the same data have to give the same losses and the same weights,
-# down to the last bit. What may differ is how much is kept, and how much is computed. Here both are put to the test: on
-# a CPU, with a real model, in the code below.
+# down to the last bit. Only the memory and the amount of compute may differ. This lab tests both, on a CPU, with a real
+# model.
 
 # %%
 import inspect
@@ -30,9 +29,9 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The model and its text
 #
-# The model has the parts of Llama 3.1: RMSNorm, RoPE, grouped queries, SwiGLU, flash attention. It reads bytes, so that
-# its vocabulary is small. Its depth is a whole number of periods for two of the three policies that leave blocks alone,
-# and not for the third. The text is the source code of PyTorch's own `torch.utils.checkpoint`.
+# The model has the parts of Llama 3.1: RMSNorm, RoPE, grouped queries, SwiGLU, flash attention. It reads bytes, so its
+# vocabulary is small. Three policies checkpoint only every second, third or fourth block. The depth is a multiple of two
+# and of three, but not of four. The text is the source code of PyTorch's own `torch.utils.checkpoint`.
 
 # %%
 config = ModelConfig(
@@ -57,8 +56,8 @@ print(f"torch {torch.__version__} on one thread of a CPU, in float32")
 # %% [markdown]
 # ## One run for each policy
 #
-# `apply` puts a policy on the model. Everything else in the training loop is as it would be without it. The last step
-# is run once more under the recorder that stands behind `measure`: it counts what autograd keeps, and every FLOP.
+# `apply` puts a policy on the model. Nothing else in the training loop changes. The last step runs once more under the
+# recorder that `measure` uses: it counts what autograd keeps, and every FLOP.
 
 
 # %%
@@ -90,7 +89,7 @@ runs = {policy: train(policy) for policy in POLICIES}
 # %% [markdown]
 # ## The losses are equal
 #
-# Not nearly: the comparison is of bits. Where a run parted from the others, the chart would have a second line.
+# They are equal bit for bit, not just nearly. If a run differed from the others, the chart would show a second line.
 
 # %%
 losses = {policy: run[0] for policy, run in runs.items()}
@@ -106,11 +105,11 @@ print(f"{same_weights} of {len(POLICIES)} policies end with every weight of none
 loss_curves(losses)
 
 # %% [markdown]
-# ## What is kept and computed is not
+# ## Memory and FLOPs are not
 #
-# Each row is one measured step. *Kept* is what all blocks leave for the backward pass, *at the peak* the most that was
-# alive beside parameters, gradients and optimizer. *Recomputed* is what the backward pass ran a second time, and its
-# share of a step that recomputes nothing; as PyTorch counts FLOPs, they are those of matrix products.
+# Each row is one measured step. *Kept* is what all blocks keep for the backward pass. *At the peak* is the most that was
+# in use, without parameters, gradients and optimizer. *Recomputed* is what the backward pass ran a second time, and
+# *share* compares that with a step that recomputes nothing. PyTorch counts only the FLOPs of matrix products.
 
 # %%
 rows = [
@@ -125,7 +124,7 @@ Markdown("\n".join([head, "|---|---|---|---|---|", *rows]))
 saved_by_policy(list(steps.values()))
 
 # %% [markdown]
-# Four rows are worth a second look.
+# Four rows are worth a closer look.
 
 # %%
 none, full, both = steps["none"], steps["full"], steps["both"]
@@ -144,14 +143,14 @@ Markdown(f"""
 - `pointwise` keeps {less(cheap)} less, and recomputes {cheap.flops.recompute} FLOPs:
   no product is run again.
 - `core_attention` keeps {less(core)} less:
-  flash attention had left next to nothing to save.
+  flash attention has left almost nothing to save.
 """)
 
 # %% [markdown]
 # ## What to do about it
 #
-# Choose a policy for its memory and its time alone: it is not a hyperparameter, and a run may change it between two
-# steps. Where two runs of your own differ under two policies, look for what is not deterministic (dropout with a random
-# state that is not kept, atomic sums, another order of a reduction) and not for the policy.
+# Choose a policy by its memory and its time only. It is not a hyperparameter, and a run may change it between two steps.
+# If two of your own runs differ under two policies, the policy is not the reason. Look for something that is not
+# deterministic: dropout without a saved random state, atomic sums, another order of a reduction.
 #
-# The script behind this page, <a href="tiny-llama.py" download>tiny-llama.py</a>, runs as it stands, in a shell or as a notebook.
+# The script behind this page, <a href="tiny-llama.py" download>tiny-llama.py</a>, runs unchanged, in a shell or as a notebook.

@@ -43,7 +43,7 @@ def _forward_flops(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float, 
     options = Options.of(causal, scale, *masks)
     if not options.lengths_are_known:
         raise InputError(
-            "cu_seqlens has no values, and FLOPs depend on its lengths: give real offsets, also beside meta tensors"
+            "cu_seqlens has no values, and FLOPs depend on its lengths: give real offsets, even with meta tensors"
         )
     batch, heads, s_q, head_dim = q.shape
     return 4 * batch * heads * options.visible_pairs(s_q, k.shape[2]) * head_dim

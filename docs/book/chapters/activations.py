@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
-from actckpt import PRESETS, Ledger, Term
+from actckpt import PRESETS, Ledger, Step, Term
 from actckpt.notation import LATEX
 from book.components.table import table
 from book.components.template import data, render, swatch
@@ -34,36 +34,90 @@ LLAMA_BLOCK = LLAMA_STEP.block
 TITLES = {"attention": "Attention", "ffn": "FFN", "norm": "LayerNorm"}
 
 
+# what each layer keeps, in words: in Llama's block, and in the paper's
+LLAMA_KEEPS = {
+    "Norm 1": "its input, its output, and the rstd",
+    "Attention": "q, k, v, the attention op's output and lse",
+    "Norm 2": "its input, its output, and the rstd",
+    "FFN": "gate, up, and their product",
+    "Final norm": "its input, its output, and the rstd",
+    "Logits and loss": "log-probabilities in float32",
+}
+PAPER_KEEPS = {
+    "Norm 1": "its input",
+    "Attention": "its input, q, k, v, the S × S matrices, the input of the o projection, and a mask",
+    "Norm 2": "its input",
+    "FFN": "its input, GELU's input and output, and a mask",
+    "Final norm": "its input",
+    "Logits and loss": "the input of the projection, and the logits in float32",
+}
+# the tensors of each norm
+LLAMA_NORMS = {
+    "attention": ("input", "norm_1.output", "norm_1.rstd"),
+    "ffn": ("residual", "norm_2.output", "norm_2.rstd"),
+}
+PAPER_NORMS = {"attention": ("norm_1_input",), "ffn": ("norm_2_input",)}
+
+
 def stack() -> Markup:
-    """The layers of a model in the order in which they run, with what each keeps, as a figure."""
-    return render("layers", label=LABEL, at=AT, n_layers=CONFIG.n_layers, layers=list(_layers()))
+    """The layers of a Llama in the order in which they run, with what each keeps, as a figure."""
+
+    def formula(terms: Ledger[int]) -> str:
+        if any(term.component == "logits" for term in terms):
+            return f"{fixed(per_sbv(terms), 2)}{NBSP}SBV"
+        return f"{fixed(per_sbh(terms), 2)}{NBSP}SBH"
+
+    return render(
+        "layers",
+        name="layers",
+        title=f"What each layer of {LABEL} keeps for the backward pass",
+        layers=list(_layers(LLAMA_STEP, LLAMA_NORMS, LLAMA_KEEPS, formula)),
+        n_layers=CONFIG.n_layers,
+        at=AT,
+        assumes="Llama accounting with flash attention, one sequence, nothing recomputed.",
+    )
 
 
-def _layers() -> Iterator[dict[str, Any]]:
-    # the tensors of the norms before each half
-    norms = {
-        "attention": ("Norm 1", ["norm_1_input"], ("input", "norm_1.output", "norm_1.rstd")),
-        "ffn": ("Norm 2", ["norm_2_input"], ("residual", "norm_2.output", "norm_2.rstd")),
-    }
-    for half, (norm, before, after) in norms.items():
-        cells = _cells(named(PAPER_BLOCK, before), named(LLAMA_BLOCK, after))
-        yield {"label": norm, "component": "norm", "way": "fork", "cells": cells, "in_block": True}
-        cells = _cells(_of(PAPER_BLOCK, half), _of(LLAMA_BLOCK, half))
-        yield {"label": TITLES[half], "component": half, "way": "skip", "cells": cells, "in_block": True}
+def paper_stack() -> Markup:
+    """The same of a GPT by the paper, at the sizes of that Llama."""
+    return render(
+        "layers",
+        name="paper-layers",
+        title="What each layer of a GPT keeps, by the paper",
+        layers=list(_layers(PAPER_STEP, PAPER_NORMS, PAPER_KEEPS, symbolic)),
+        n_layers=CONFIG.n_layers,
+        at=AT,
+        assumes=f"Paper accounting at the sizes of {LABEL}, one sequence, nothing recomputed.",
+    )
+
+
+def _layers(
+    step: Step[int],
+    norms: Mapping[str, tuple[str, ...]],
+    keeps: Mapping[str, str],
+    formula: Callable[[Ledger[int]], str],
+) -> Iterator[dict[str, Any]]:
+    def layer(label: str, component: str, way: str, terms: Ledger[int]) -> dict[str, Any]:
+        return {
+            "label": label,
+            "component": component,
+            "way": way,
+            "formula": formula(terms),
+            "mib": _mib(terms),
+            "keeps": keeps[label],
+            "in_block": way != "plain",
+        }
+
+    for number, (half, names) in enumerate(norms.items(), start=1):
+        yield layer(f"Norm {number}", "norm", "fork", named(step.block, names))
+        yield layer(TITLES[half], half, "skip", _of(step.block, half))
         yield {"sum": True, "in_block": True}
     for label, component in (("Final norm", "norm"), ("Logits and loss", "logits")):
-        cells = _cells(*(_of(step.head.ledger, component) for step in (PAPER_STEP, LLAMA_STEP)))
-        yield {"label": label, "component": component, "way": "plain", "cells": cells, "in_block": False}
+        yield layer(label, component, "plain", _of(step.head.ledger, component))
 
 
 def _of(ledger: Ledger[int], component: str) -> Ledger[int]:
     return ledger.where(lambda term: term.component == component)
-
-
-def _cells(paper: Ledger[int], llama: Ledger[int]) -> list[tuple[str, Markup]]:
-    logits = any(term.component == "logits" for term in llama)
-    formula = f"{fixed(per_sbv(llama), 2)}{NBSP}SBV" if logits else f"{fixed(per_sbh(llama), 2)}{NBSP}SBH"
-    return [(symbolic(paper), _mib(paper)), (formula, _mib(llama))]
 
 
 def _mib(terms: Iterable[Term[int]]) -> Markup:
@@ -74,9 +128,9 @@ def _mib(terms: Iterable[Term[int]]) -> Markup:
 def cards() -> Markup:
     """What each component of the paper's block keeps, as three cards."""
     words = {
-        "attention": "Its S × S matrices are the softmax before and after dropout, and the dropout mask between them.",
-        "ffn": "Two tensors of four times the width, before and after GELU, are most of it.",
-        "norm": "Two norms, and each keeps its input. The two statistics a token are left out.",
+        "attention": "The S × S matrices are the softmax before and after dropout, and the dropout mask.",
+        "ffn": "Most of it is two tensors of four times the width, before and after GELU.",
+        "norm": "Each of the two norms keeps its input. The paper leaves out their statistics.",
     }
     items = [
         (

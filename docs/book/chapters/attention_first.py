@@ -12,10 +12,11 @@ from actckpt.hardware import GIB
 from actckpt.tradeoff import Tradeoff, frontier, tradeoff, tradeoffs
 from book.components.figure import figure
 from book.components.table import table
-from book.components.template import code, gib_cell, swatch
+from book.components.template import code, exact, gib_cell, render, swatch
+from book.quantities import advice, peaks
 from book.quantities.halves import RULES, parity, parity_share
-from book.quantities.steps import LABEL, LONG, MODEL, SIZES
-from book.quantities.text import fixed, model_label
+from book.quantities.steps import CARD, LABEL, LONG, MODEL, RANKS, SIZES, overhead
+from book.quantities.text import fixed, gib, model_label, percent
 
 
 def shares() -> Markup:
@@ -85,6 +86,44 @@ def policies() -> Markup:
         test="test_figures_tradeoffs::test_policy_frontier",
         numbers=table(f"{LABEL}, S = {LONG:,}, flash attention", head, rows),
     )
+
+
+# what each policy of the order of advice recomputes, in few words
+RECOMPUTES = {
+    "none": "nothing",
+    "pointwise": "norms, RoPE, the SwiGLU product",
+    "every_2": "every second block",
+    "ffn": "the FFN half",
+    "save_attention": "all but the attention op",
+    "full": "the whole block",
+}
+
+
+def decision() -> Markup:
+    """The order of advice with its conditions: what each policy peaks at, whether that fits, and up to which length."""
+    head = ("policy, and what it recomputes", "FLOPs", "peak", f"fits an {CARD.label}?", "fits up to, tokens")
+    choice = peaks.cheapest().policy.name
+    steps = [
+        {
+            "policy": policy,
+            "recomputes": RECOMPUTES[policy],
+            "costs": f"+{percent(overhead(policy))}" if overhead(policy) else "no more",
+            "peak": exact(peaks.peak(policy)),
+            "verdict": _verdict(policy, choice),
+            "longest": f"{peaks.longest(policy):,}",
+            "chosen": policy == choice,
+        }
+        for policy in advice.ORDER
+    ]
+    caption = f"{LABEL}, S = {LONG:,}, one sequence a rank, {RANKS} ranks share the states"
+    return render("decision", caption=caption, head=head, steps=steps)
+
+
+def _verdict(policy: str, choice: str) -> str:
+    too_much = peaks.peak(policy) - CARD.memory_bytes
+    if too_much > 0:
+        return f"{gib(too_much)} too much"
+    return "take it" if policy == choice else "fits too"
 
 
 def efficiency() -> Markup:

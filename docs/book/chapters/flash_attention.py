@@ -38,7 +38,7 @@ from book.quantities.text import fixed, gib, percent, size, times, tokens
 
 
 def memories() -> Markup:
-    """The table of an A100's memories: what they are, how large, how fast, and who decides what lies there."""
+    """The table of an A100's memories: what they are, how large, how fast, and who decides what is there."""
     rows = (
         ("registers", size(DEVICE.n_sms * REGISTER_BYTES), "–", "–", "the compiler"),
         (
@@ -46,7 +46,7 @@ def memories() -> Markup:
             f"{DEVICE.n_sms} × {size(DEVICE.sram_bytes)} = {size(DEVICE.total_sram_bytes)}",
             PUBLISHED["sram_bandwidth"].words,
             f"{PUBLISHED['shared_latency'].words} (shared), {PUBLISHED['l1_latency'].words} (L1)",
-            "the kernel's author: shared memory; the rest is a cache",
+            "the kernel's author decides about shared memory; the rest is a cache",
         ),
         ("L2 cache", size(DEVICE.l2_bytes or 0), "–", PUBLISHED["l2_latency"].words, "the hardware"),
         (
@@ -54,10 +54,10 @@ def memories() -> Markup:
             f"{DEVICE.datasheet_bytes / GB:,.0f} GB",
             _tb_s(DEVICE.bandwidth),
             PUBLISHED["hbm_latency"].words,
-            "you: every tensor lies here, weights, activations and optimizer states alike",
+            "you: all tensors are here, weights, activations and optimizer states",
         ),
     )
-    head = ("memory", "size", "bandwidth", "latency", "who decides what lies there")
+    head = ("memory", "size", "bandwidth", "latency", "who decides what is there")
     return table(f"The memories of an {DEVICE.label}", head, rows, kind="words")
 
 
@@ -118,10 +118,15 @@ def traffic_chart() -> Markup:
         name="traffic",
         caption="What one head moves between HBM and the chip in its forward pass. Dotted is the least that can move.",
         assumes=f"Head dimension {HEAD}, bfloat16, nothing masked; tiles of "
-        f"{traffic.largest_tile(DEVICE.shared_bytes, HEAD)} rows, which fill the shared memory of one SM of an "
+        f"{largest_tile()} rows, which fill the shared memory of one SM of an "
         f"{DEVICE.label}; GB of 10⁹ bytes.",
         test="test_flash_page::test_attention_traffic",
     )
+
+
+def largest_tile() -> int:
+    """The rows of the largest tile that fits into shared memory."""
+    return traffic.largest_tile(DEVICE.shared_bytes, HEAD)
 
 
 def exponents() -> Markup:
@@ -141,25 +146,28 @@ def comparison() -> Markup:
     moved = [_gb(traffic.moved_bytes(kernels.both)) for kernels in (STANDARD, FLASH)]
     bounds = [f"{1000 * traffic.bound_s(kernels.both, DEVICE):.1f} ms" for kernels in (STANDARD, FLASH)]
     ratio = [times(backward_share(attention)) for attention in ("eager", "flash")]
+    run = times(traffic.run_flops(FLASH.backward) / traffic.run_flops(FLASH.forward))
     published = [PUBLISHED[f"flash_{name}_time"] for name in ("standard", "flash")]
     rows = (
         ("Memory grows with", "S² for each head", "S"),
         ("Kept for the backward pass", *(size(attention_bytes(attention)) for attention in ("eager", "flash"))),
         (
             "What that is",
-            "q, k, v, and the probabilities: all S × S of them",
+            "q, k, v, the output, and two S × S matrices for each head: the softmax in float32 and the probabilities "
+            "in bfloat16",
             "q, k, v, the output, and one number for each query: m + log l, in float32",
         ),
         (
             "The backward pass",
-            f"reads the probabilities; {ratio[0]} the forward pass's FLOPs",
-            f"computes them again, tile by tile; {ratio[1]} the forward pass's FLOPs",
+            f"reads them; {ratio[0]} the forward pass’s FLOPs",
+            f"computes the scores again, tile by tile; {ratio[1]} the forward pass’s FLOPs, and {run} as the package’s "
+            "two kernels run them",
         ),
         ("HBM traffic, order", "Θ(Sd + S²)", "Θ(S²d²/M)"),
         ("HBM traffic, forward and backward", moved[0] + " GB", moved[1] + " GB, if each tensor moves once"),
         (f"Time on an {DEVICE.label}, at best", *bounds),
         (
-            "Time, as the authors measured it",
+            f"Time, as the authors measured it for GPT-2 medium at {PUBLISHED['flash_seq_len'].words}",
             *(Markup(f"{one.words} ({one.source.link}, {one.place})") for one in published),
         ),
         (
@@ -269,6 +277,7 @@ def accuracy() -> str:
         for output in (flash_attention(q, k, v, causal=True), eager_attention(q, k, v))
     )
     return (
-        f"On {mark(str(q.shape[2]))} random tokens in bfloat16 the op is at most {mark(f'{flash:.4f}')} from "
-        f"what float64 gives; attention that writes its scores out, in the same precision, {mark(f'{eager:.4f}')}."
+        f"On {mark(str(q.shape[2]))} random tokens in bfloat16, the op differs from float64 by at most "
+        f"{mark(f'{flash:.4f}')}. In the same precision, attention that stores its scores differs by "
+        f"{mark(f'{eager:.4f}')}."
     )

@@ -12,7 +12,7 @@ from book.components.figure import figure
 from book.components.template import mark, render
 from book.quantities.grid import View
 from book.quantities.steps import LENGTHS, LONG, MODEL, RANKS, growth, overhead, saved, sbh
-from book.quantities.text import fixed, percent, span, tokens
+from book.quantities.text import fixed, percent, span, tokens, with_unit
 
 VIEW = View(
     name="explorer",
@@ -52,7 +52,7 @@ def headlines() -> Markup:
             percent(overhead("both", accounting="workshop")),
             "more FLOPs to recompute everything",
             "A backward pass of exactly twice the forward. PyTorch stops a recomputation early, and flash attention's "
-            f"backward is longer: whole blocks of Llama 3.1 8B cost {mark(span(overheads, 0) + chr(0xA0) + '%')} "
+            f"backward is longer: whole blocks of Llama 3.1 8B cost {mark(with_unit(span(overheads), '%'))} "
             f"between {tokens(LENGTHS[0])} and {tokens(LENGTHS[-1])} tokens.",
         ),
         (

@@ -68,8 +68,8 @@ def verdict() -> str:
     compiled, faulty = _count(rows), _count(row for row in rows if any(has(row) for has in FAULTS.values()))
     number, fine = (mark(str(each)) for each in (compiled, compiled - faulty))
     return (
-        f"Triton {' and '.join(_versions(rows))} compiled {number} kernels for the H100 and the H200. Of these {fine} "
-        "have none of the faults below, which would slow the machine down."
+        f"Triton {' and '.join(_versions(rows))} compiled {number} kernels for the H100 and the H200. {fine} of them "
+        "have none of the faults below. Each of these faults would make a kernel slow."
     )
 
 
@@ -118,8 +118,8 @@ def _not_overlapped() -> str:
     if not found:
         return "every kernel of 16-bit types loads the next tiles while it computes."
     return (
-        "where registers and shared memory hold no second tile, one is loaded when the last is done with, in 16-bit "
-        f"types {'; '.join(found)}."
+        "if there is no space for a second tile in registers and shared memory, the next tile is loaded only when the "
+        f"last one is done. In 16-bit types this is so for {'; '.join(found)}."
     )
 
 

@@ -20,10 +20,11 @@ VIEW = View(
     name="breakdown",
     heading="Where does it go?",
     models=(MODEL,),
-    accountings=tuple(ACCOUNTINGS),
+    # the real block first
+    accountings=tuple(reversed(ACCOUNTINGS)),
     policies=("none",),
     lengths=tuple(range(1024, LONG + 1, 1024)),
-    opens={"model": MODEL, "accounting": "workshop", "policy": "none", "seq_len": 4096, "ranks": 1},
+    opens={"model": MODEL, "accounting": "llama", "policy": "none", "seq_len": 4096, "ranks": 1},
     attentions=("flash",),
 )
 

@@ -38,7 +38,7 @@ def every_tensor() -> Finding:
         f"The forward pass of a Llama block writes {n(len(written))} tensors and keeps {n(len(kept))} of them: those "
         "that a gradient reads.",
         holds=len(kept) == len(written),
-        condition="Computed is not kept. What the backward pass does not read is freed at once.",
+        condition="Not every tensor is kept. What the backward pass does not read is freed at once.",
     )
 
 
@@ -50,12 +50,12 @@ def linear() -> Finding:
         f"{', '.join(n(value, 2) for value in real)}.",
         holds=all(near(value, LINEAR, 0.001) for value in (paper, *real)),
         when=paper == LINEAR.value,
-        condition="the block is a GPT block with dropout and the unit is bytes. That the 8B model comes so near is an "
-        "accident: every term differs.",
+        condition="the block is a GPT block with dropout and the unit is bytes. The 8B model comes close by accident: "
+        "every term differs.",
     )
 
 
-@total(element="W1", says=f"On top come {SQUARED}, the quadratic term.")
+@total(element="W1", says=f"The quadratic term adds {SQUARED}.")
 def squared() -> Finding:
     paper, eager, flash = (growth(**how).squared for how in (PAPER, EAGER, {}))
     return judge(
@@ -78,10 +78,11 @@ def elements() -> Finding:
     # nS²B is n times SBH where S = H
     average = (sizes.linear + CONFIG.n_heads * sizes.squared) / (counts.linear + CONFIG.n_heads * counts.squared)
     return judge(
-        f"The same tensors have {n(counts.linear)} SBH + {n(counts.squared)} nS²B elements, of which the dropout "
-        f"masks are one byte each: {n(average, 2)} bytes an element on average where S = H = {n(CONFIG.hidden_size)}.",
+        f"The same tensors have {n(counts.linear)} SBH + {n(counts.squared)} nS²B elements. The dropout masks take "
+        f"one byte per element, so the average at S = H = {n(CONFIG.hidden_size)} is {n(average, 2)} bytes.",
         holds=counts.linear == LINEAR.value,
-        condition="The coefficients are bytes. Taken for elements of two bytes, everything is counted twice.",
+        condition="The coefficients are bytes. If they are taken for elements of two bytes, everything is counted "
+        "twice.",
     )
 
 
@@ -94,7 +95,7 @@ def component(name: str, stated: Stated) -> Finding:
         "flash attention.",
         holds=paper.linear / 2 == stated.value,
         when=paper.linear == stated.value,
-        condition="it is read as bytes, for the paper's block.",
+        condition="the block is the paper's and the unit is bytes.",
     )
 
 
@@ -115,7 +116,7 @@ def norm_part() -> Finding:
 
 @claim(
     element="W3",
-    says="A norm stores its statistics and its normalised output.",
+    says="A norm stores its statistics and its normalized output.",
     taught="workshop/activations/#a-norm-keeps-its-input",
     source=SOURCE,
     tests=(names.MEASURED,),
@@ -127,7 +128,7 @@ def norm_output() -> Finding:
         f"It keeps {' and '.join(f'<code>{name}</code>' for name in saves)}. The statistic is "
         f"{n(100 * rstd / block, 2, '%')} of the input's bytes.",
         holds="norm_1.output" in saves,
-        condition="What the norm puts out is kept because the next matmul needs it, and is counted there.",
+        condition="The output is kept for the next matmul, and is counted there.",
     )
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from markupsafe import Markup
 
 from book.components.template import mark
-from book.quantities.text import NBSP, fixed
+from book.quantities.text import NBSP, fixed, with_unit
 
 
 class Verdict(StrEnum):
@@ -134,5 +134,7 @@ def near(value: float, stated: Stated | float, within: float = 0.05) -> bool:
 
 def n(value: float | str, digits: int = 0, unit: str = "") -> Markup:
     """A computed number, marked, with its unit."""
-    number = value if isinstance(value, str) else fixed(value, digits)
-    return mark(f"{number}{NBSP if unit else ''}{unit}")
+    if isinstance(value, str):
+        return mark(value)
+    number = fixed(value, digits)
+    return mark(with_unit(number, unit) if unit else number)

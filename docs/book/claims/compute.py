@@ -138,7 +138,8 @@ def ffn_dominates() -> Finding:
         f"{n(llama[1], 0, '%')}.",
         holds=max(turns) >= LENGTHS[-1],
         when=gpt[0] > 50,
-        condition=f"the sequence is shorter than {n(turns[0])} tokens, twice H; in the real block, than {n(turns[1])}.",
+        condition=f"the sequence is shorter than {n(turns[0])} tokens, which is twice H. In the real block it is "
+        f"{n(turns[1])} tokens.",
     )
 
 
@@ -162,8 +163,8 @@ def at_most_a_third() -> Finding:
     time = more_time("korthikanti_full", "korthikanti_none")
     bound = most <= 1 / 3 + 1e-9
     return judge(
-        f"In FLOPs the most that any policy adds, for three models from {SHORTEST} to {LONGEST} tokens, is "
-        f"{n(100 * most, 1, '%')}. In time, {PAPER_LINK} measured {n(100 * time, 0, '%')} for everything.",
+        f"No policy adds more than {n(100 * most, 1, '%')} FLOPs, for three models from {SHORTEST} to {LONGEST} "
+        f"tokens. In time, {PAPER_LINK} measured {n(100 * time, 0, '%')} for everything.",
         holds=bound and time <= 1 / 3,
         when=bound,
         condition="FLOPs are counted, not seconds.",
@@ -182,7 +183,7 @@ def short_sequences() -> Finding:
 
 
 @overheads(
-    says=f"Where S = H they cost {listed(AT_H)}.",
+    says=f"At S = H they cost {listed(AT_H)}.",
     tests=("test_formulas::test_at_s_equal_to_h_the_overheads_are_a_seventh_four_21sts_and_a_third",),
 )
 def s_equals_h() -> Finding:
@@ -194,11 +195,11 @@ def ranges() -> Finding:
     h = CONFIG.hidden_size
     at_h, beyond = ({half: overhead(half, seq_len=s, **WORKSHOP) for half in TOP} for s in (h, LONG))
     return judge(
-        f"Attention and FFN cost {percents(at_h)} where S = H, and {percents(beyond)} at {AT_LONG} tokens.",
+        f"Attention and FFN cost {percents(at_h)} at S = H, and {percents(beyond)} at {AT_LONG} tokens.",
         holds=100 * beyond["attention"] < 1.05 * TOP["attention"].value
         and 100 * beyond["ffn"] > 0.95 * TOP["ffn"].value,
         when=all_near(at_h, TOP, 0.05),
-        condition=f"S is at most H, {n(h)} tokens for the 8B model. The ranges stop there, the sequences do not.",
+        condition=f"S is at most H, {n(h)} tokens for the 8B model. Real sequences are longer.",
     )
 
 
@@ -212,9 +213,9 @@ def always_a_third() -> Finding:
     shares = [overhead("full", seq_len=seq_len) for seq_len in LENGTHS]
     plain = overhead("both", rules=PLAIN, **EAGER)
     return judge(
-        f"Whole blocks of Llama 3.1 8B cost {n(100 * min(shares), 0)}–{n(100 * max(shares), 0, '%')} from {SHORTEST} "
-        f"to {LONGEST} tokens: PyTorch stops before the last matmul. With that switched off and eager attention: "
-        f"{n(100 * plain, 1, '%')}.",
+        f"Recomputing whole blocks of Llama 3.1 8B costs {n(100 * min(shares), 1)} to {n(100 * max(shares), 1, '%')} "
+        f"from {SHORTEST} to {LONGEST} tokens, because PyTorch stops before the last matmul. Without early stop and "
+        f"with eager attention it is {n(100 * plain, 1, '%')}.",
         holds=all(near(share, 1 / 3, 0.01) for share in shares),
         when=near(plain, 1 / 3, 0.001),
         condition="the whole forward pass runs again, and the backward pass is exactly twice the forward pass.",
@@ -230,10 +231,10 @@ def always_a_third() -> Finding:
 )
 def attention_rises() -> Finding:
     rows = [[overhead("attention", seq_len=s, **how) for s in LENGTHS] for how in (WORKSHOP, EAGER, {})]
-    ends = "; ".join(f"{n(100 * row[0], 1)} to {n(100 * row[-1], 1, '%')}" for row in rows)
+    workshop, eager, flash = (f"from {n(100 * row[0], 1)} to {n(100 * row[-1], 1, '%')}" for row in rows)
     return judge(
-        f"From {SHORTEST} to {LONGEST} tokens: {ends}, by the workshop's formula, in Llama 3.1 8B with eager and with "
-        "flash attention.",
+        f"Between {SHORTEST} and {LONGEST} tokens it rises {workshop} by the workshop's formula. In Llama 3.1 8B it "
+        f"rises {eager} with eager and {flash} with flash attention.",
         holds=all(a < b for row in rows for a, b in pairwise(row)),
     )
 
@@ -258,8 +259,8 @@ def example_from_formulas() -> Finding:
     most = coefficients("ffn")[0] / coefficients("attention")[0]
     ratio = UNITS["ffn"].value / UNITS["attention"].value
     return judge(
-        f"The example has {n(ratio)} times as many FLOPs in the FFN as in attention. By the formulas it is {n(most)} "
-        "times at most, where S goes to 0.",
+        f"The example has {n(ratio)} times as many FLOPs in the FFN as in attention. By the formulas it is at most "
+        f"{n(most)} times, for very short sequences.",
         holds=most >= ratio,
-        condition="The arithmetic is right, the numbers in it belong to another block.",
+        condition="The arithmetic is right, but no block of this kind has these numbers.",
     )

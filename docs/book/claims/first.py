@@ -10,7 +10,7 @@ from actckpt.tradeoff import tradeoff
 from book.claims import names
 from book.claims.claim import Finding, Stated, cited, claim, judge, n, near
 from book.claims.names import AT_LONG, EAGER, FLASH_2, LONGEST, PAPER_LINK, SHORTEST, WORKSHOP, link
-from book.quantities.halves import advantage, discarded, forward_share
+from book.quantities.halves import advantage, forward_share
 from book.quantities.sources import SOURCES
 from book.quantities.steps import CONFIG, LENGTHS, LONG, MODEL
 from book.quantities.text import tokens
@@ -40,13 +40,13 @@ def forward_percents(half: str) -> tuple[list[float], str]:
     """A half's share of the forward FLOPs by the workshop's formulas at three lengths, and the sentence of them."""
     short, at_h, long = (100 * forward_share(half, seq_len) for seq_len in (1, CONFIG.hidden_size, LONG))
     words = (
-        f"{n(short, 0, '%')} of a very short sequence, {n(at_h, 0, '%')} where S = H, {n(long, 0, '%')} at "
-        f"{AT_LONG} tokens."
+        f"Its share is {n(short, 0, '%')} for a very short sequence, {n(at_h, 0, '%')} at S = H, and "
+        f"{n(long, 0, '%')} at {AT_LONG} tokens."
     )
     return [short, at_h, long], words
 
 
-@rule(says=f"Attention is at most some {ATTENTION_COMPUTE} of the forward pass.")
+@rule(says=f"Attention is at most about {ATTENTION_COMPUTE} of the forward pass.")
 def light_attention() -> Finding:
     (_, at_h, long), words = forward_percents("attention")
     return judge(
@@ -90,17 +90,17 @@ def poor_value() -> Finding:
 
 @per_percent(
     element="W17",
-    says=f"At 16K tokens attention saves some {TEN} more memory for the same extra compute.",
-    tests=("test_tradeoff::test_what_the_workshop_discards_per_flop",),
+    says=f"At 16K tokens attention saves about {TEN} more memory for the same extra compute.",
+    tests=("test_tradeoff::test_the_advantage_by_the_workshops_count",),
 )
 def ten_times() -> Finding:
-    long, short = discarded(LONG), discarded(TABLE)
+    long, short = (advantage(seq_len, **WORKSHOP) for seq_len in (LONG, TABLE))
     return judge(
-        f"At the table's {AT_LONG} tokens its own count gives {n(long, 1, '×')}, at {n(tokens(TABLE))} tokens "
-        f"{n(short, 1, '×')}.",
+        f"By its own count it saves {n(long, 1, '×')} as much at the {AT_LONG} tokens of the table, and "
+        f"{n(short, 1, '×')} at {n(tokens(TABLE))} tokens.",
         holds=near(long, TEN, 0.2),
         when=near(short, TEN, 0.2),
-        condition="the sequence has some 3K tokens. At the table's length it is more than double.",
+        condition="the sequence has about 3K tokens. At the length of the table it is more than double.",
     )
 
 
@@ -114,10 +114,10 @@ def ten_times() -> Finding:
 def advantage_grows() -> Finding:
     rows = [[advantage(seq_len, **how) for seq_len in LENGTHS] for how in (WORKSHOP, EAGER, {})]
     grows = [all(a < b for a, b in pairwise(row)) for row in rows]
-    ends = "; ".join(f"{n(row[0], 1)} to {n(row[-1], 2 if row[-1] < 1 else 0)}" for row in rows)
+    workshop, eager, flash = (f"from {n(row[0], 1)} to {n(row[-1], 2 if row[-1] < 1 else 0)}" for row in rows)
     return judge(
-        f"Bytes per percent, attention over FFN, from {SHORTEST} to {LONGEST} tokens: {ends}, by the workshop's "
-        "count, in Llama 3.1 8B with eager and with flash attention.",
+        f"Between {SHORTEST} and {LONGEST} tokens, the ratio of bytes per percent of attention and FFN goes {workshop} "
+        f"by the workshop's count. In Llama 3.1 8B it goes {eager} with eager and {flash} with flash attention.",
         holds=all(grows),
         when=grows[0] and grows[1],
         condition="attention is eager. With flash attention it shrinks with every token.",
@@ -132,7 +132,7 @@ def advantage_grows() -> Finding:
 )
 def frameworks() -> Finding:
     return cited(
-        "Their sources say otherwise: Megatron Core recomputes nothing by default, torchtitan's selective mode "
-        "saves what attention computed, Transformers and MaxText recompute whole layers. This package cannot "
+        "Their sources say something else. Megatron Core recomputes nothing by default. torchtitan's selective mode "
+        "saves what attention computed. Transformers and MaxText recompute whole layers. This package cannot "
         "compute what other people's code does."
     )

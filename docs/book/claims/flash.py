@@ -47,7 +47,7 @@ def exact() -> Finding:
     difference = float((flash_attention(q, k, v, causal=True) - plain).abs().max())
     return judge(
         f"In float64, on {n(q.shape[2])} random tokens, the tiled op and attention that writes its scores differ by "
-        f"{n(f'{difference:.0e}')} at most: rounding, no approximation.",
+        f"{n(f'{difference:.0e}')} at most. That is rounding, not approximation.",
         holds=difference < 1e-12,
     )
 
@@ -62,8 +62,8 @@ def built_in() -> Finding:
     flash, plain = backward_share(), 2
     matrices = [term for term in step().block if term.shape[-2:] == (LONG, LONG)]
     return judge(
-        f"The forward pass keeps {n(len(matrices))} matrices of S × S. The backward pass has {n(2 * flash)} matmuls "
-        f"for the forward pass's {n(2)}, one more than the {n(2 * plain)} of the gradients: the scores, again.",
+        f"The forward pass keeps {n(len(matrices))} matrices of S × S and has {n(2)} matmuls. The backward pass has "
+        f"{n(2 * flash)}: {n(2 * plain)} for the gradients, and one to compute the scores again.",
         holds=not matrices and flash > plain,
     )
 
@@ -80,7 +80,7 @@ def row_statistics() -> Finding:
         f"{n(each)} number for each query of each head: the log-sum-exp, {n(kept / (LONG * CONFIG.hidden_size), 3)} "
         "bytes for each SBH.",
         holds=each == 2,
-        condition="FlashAttention-1 kept the maximum and the sum; since FlashAttention-2 they are one number.",
+        condition="FlashAttention-1 kept the maximum and the sum. FlashAttention-2 combines them into one number.",
     )
 
 
@@ -93,8 +93,9 @@ def linear_memory() -> Finding:
 @less_time(element="W24", says=f"It is {SPEED[0]} to {SPEED[1]} faster.", source=f"{FLASH_1}, figure 2")
 def speed() -> Finding:
     return cited(
-        "A matter of the GPU, the shape and the kernel it is compared with: the closed form has no clock. What was "
-        'recorded on a GPU stands on <a href="@/evidence/on-a-gpu/">its own page</a>.'
+        "That depends on the GPU, the shape, and the kernel that it is compared with. A formula cannot say it. What "
+        "was "
+        'recorded on GPUs is on <a href="@/evidence/on-a-gpu/">its own page</a>.'
     )
 
 
@@ -122,9 +123,9 @@ def more_flops() -> Finding:
     steps = (step(**EAGER), step(rules=FlopRules(causal=False)), step())
     eager, full, flash = ((each.flops.forward + each.flops.backward) / 1e12 for each in steps)
     return judge(
-        f"In a step the blocks of Llama 3.1 8B run at {AT_LONG} tokens {n(eager, 0, 'TFLOP')} with eager attention, "
-        f"{n(full, 0, 'TFLOP')} with flash attention of all pairs, {n(flash, 0, 'TFLOP')} "
-        "when the kernel skips what the causal mask hides.",
+        f"In a step at {AT_LONG} tokens, the blocks of Llama 3.1 8B run {n(eager, 0, 'TFLOP')} with eager attention, "
+        f"{n(full, 0, 'TFLOP')} with flash attention over all pairs, and {n(flash, 0, 'TFLOP')} "
+        "if the kernel skips what the causal mask hides.",
         holds=eager < flash,
         when=eager < full,
         condition="nothing is masked. A causal kernel runs fewer FLOPs than eager attention, not more.",
@@ -141,8 +142,9 @@ def waiting() -> Finding:
     gain = traffic.bound_s(STANDARD.both, DEVICE) / traffic.bound_s(FLASH.both, DEVICE)
     measured = PUBLISHED["flash_standard_time"].value / PUBLISHED["flash_flash_time"].value
     return judge(
-        f"At an A100's full bandwidth, standard attention's matmuls fill {n(100 * busy, 0, '%')} of its time at "
-        f"best. The lower bounds differ by {n(gain, 1, '×')}; {FLASH_1} measured {n(measured, 1, '×')} for one shape.",
+        f"At the full bandwidth of an A100, the matmuls of standard attention take {n(100 * busy, 0, '%')} of its time "
+        f"at most. The lower bounds differ by {n(gain, 1, '×')}; {FLASH_1} measured {n(measured, 1, '×')} for one "
+        "shape.",
         holds=busy < 0.5 and gain > 1,
     )
 
@@ -150,8 +152,8 @@ def waiting() -> Finding:
 @less_time(says="The units that wait are the CUDA cores.", source=AMPERE_PAPER)
 def cuda_cores() -> Finding:
     return cited(
-        "The matmuls run on the tensor cores; the CUDA cores take the softmax. A fact of the hardware, which "
-        "nothing here computes."
+        "The matmuls run on the tensor cores, and the CUDA cores compute the softmax. This is a fact about the "
+        "hardware. Nothing here computes it."
     )
 
 
@@ -164,7 +166,7 @@ def composes() -> Finding:
     alone, both = saved("ffn"), 1 - kept("ffn") / kept(**EAGER)
     return judge(
         f"On top of flash attention, recomputing the FFN half saves another {n(100 * alone, 0, '%')} for "
-        f"{n(100 * overhead('ffn'), 0, '%')} more FLOPs; together they save {n(100 * both, 1, '%')} of what eager "
+        f"{n(100 * overhead('ffn'), 1, '%')} more FLOPs. Together they save {n(100 * both, 1, '%')} of what eager "
         f"attention keeps (Llama 3.1 8B, {AT_LONG} tokens).",
         holds=alone > 0.5 and both > alone,
     )
@@ -183,10 +185,11 @@ def long_context() -> Finding:
     )
     words = [f"{n(short / GIB)} and {n(long / GIB, 0, 'GiB')}" for short, long in (none, full)]
     return judge(
-        f"Llama 3.1 8B on eight ranks, {n(tokens(lengths[0]))} and {LONGEST} tokens: {words[0]} a rank with flash "
-        f"attention alone, {words[1]} with whole blocks recomputed as well. An H100 has "
+        f"Llama 3.1 8B on eight ranks, at {n(tokens(lengths[0]))} and {LONGEST} tokens, takes {words[0]} per rank with "
+        f"flash attention alone, and {words[1]} if whole blocks are recomputed too. An H100 has "
         f"{n(CARD.memory_bytes / GIB, 1, 'GiB')}.",
         holds=max(none) <= CARD.memory_bytes,
         when=full[0] <= CARD.memory_bytes,
-        condition="blocks are recomputed too; the longer length needs the sequence or the logits divided as well.",
+        condition="blocks are recomputed too. For the longer length, the sequence or the logits have to be split as "
+        "well.",
     )

@@ -33,16 +33,16 @@ memory = partial(
 kernels = partial(claim, element="W21", taught="workshop/flash-attention/#standard-and-flash")
 
 
-@memory(says=f"An A100 has {SMS} SMs with {PER_SM} of SRAM each, some {SRAM} in all.")
+@memory(says=f"An A100 has {SMS} SMs with {PER_SM} of SRAM each, about {SRAM} in all.")
 def sram() -> Finding:
     per_sm, shared = DEVICE.sram_bytes / 2**10, DEVICE.shared_bytes / 2**10
     total, usable = (DEVICE.n_sms * kib / 2**10 for kib in (per_sm, shared))
     return judge(
-        f"{n(DEVICE.n_sms)} × {n(per_sm, 0, 'KiB')} = {n(total, 1, 'MiB')}. It is L1 cache and shared memory "
-        f"together; a thread block can take {n(shared, 0, 'KiB')}, so {n(usable, 1, 'MiB')} at most.",
+        f"{n(DEVICE.n_sms)} × {n(per_sm, 0, 'KiB')} = {n(total, 2, 'MiB')}. This is L1 cache and shared memory "
+        f"together. A thread block can take {n(shared, 0, 'KiB')} of it, which is {n(usable, 1, 'MiB')} for all SMs.",
         holds=near(total, SRAM) and near(usable, SRAM),
         when=near(total, SRAM) and DEVICE.n_sms == SMS.value and per_sm == PER_SM.value,
-        condition="the L1 cache is counted in, which a kernel does not have to itself.",
+        condition="the L1 cache counts too. A kernel cannot use that part freely.",
     )
 
 
@@ -62,8 +62,8 @@ def hbm() -> Finding:
 def sram_faster() -> Finding:
     ratio = bandwidth_ratio()
     return judge(
-        f"{n(ratio, 1, '×')}: {n(PUBLISHED['sram_bandwidth'].words)}, an estimate that {FLASH_1} gives, over the "
-        f"datasheet's {n(DEVICE.bandwidth / 1e12, 2, 'TB/s')}.",
+        f"It is {n(ratio, 1, '×')} as fast: {n(PUBLISHED['sram_bandwidth'].words)}, as {FLASH_1} estimates, divided by "
+        f"the {n(DEVICE.bandwidth / 1e12, 3, 'TB/s')} of the datasheet.",
         holds=near(ratio, FASTER, 0.1),
     )
 
@@ -75,7 +75,7 @@ def sram_smaller() -> Finding:
 
 
 @memory(
-    says=f"SRAM answers within some {CYCLES[0]} cycles, HBM within {CYCLES[1]} to {CYCLES[2]}.",
+    says=f"SRAM answers within about {CYCLES[0]} cycles, HBM within {CYCLES[1]} to {CYCLES[2]}.",
     source=f"{AMPERE_LINK}, table IV",
     tests=(names.PUBLISHED,),
 )
@@ -113,8 +113,8 @@ def round_trips() -> Finding:
     tensors = [tensor for kernel in kernels for tensor in (*kernel.reads.items(), *kernel.writes.items())]
     times = sum(size for name, size in tensors if name in ("scores", "probabilities")) / shape.matrix_bytes
     return judge(
-        f"{n(len(kernels))} kernels, which write or read a matrix of S × S {n(times)} times: scores and "
-        "probabilities, each once out and once in.",
+        f"It has {n(len(kernels))} kernels. They write or read an S × S matrix {n(times)} times: the scores and the "
+        "probabilities are each written once and read once.",
         holds=len(kernels) == 3,
     )
 
@@ -135,5 +135,5 @@ def hbm_traffic() -> Finding:
         "attention.",
         holds=d * d == 1,
         when=flash < standard and d * d < elements,
-        condition="the head's width is taken for a constant, and its square is smaller than the on-chip memory.",
+        condition="the head's width is treated as a constant, and its square is smaller than the on-chip memory.",
     )

@@ -53,7 +53,7 @@ def share_first() -> Finding:
 
 
 @claim(
-    says="Recompute first what is no matmul.",
+    says="First recompute the ops that are not matmuls.",
     taught=WORTH_TAKING,
     source=CHECKPOINT,
     tests=(names.POINTWISE, names.MEASURED),
@@ -62,13 +62,13 @@ def pointwise_first() -> Finding:
     share, cost = saved("pointwise"), overhead("pointwise")
     return judge(
         f"<code>pointwise</code> saves {n(100 * share, 0, '%')} of the activations of Llama 3.1 8B for "
-        f"{n(100 * cost, 0, '%')} more FLOPs. It takes time all the same: what it repeats moves memory.",
+        f"{n(100 * cost, 0, '%')} more FLOPs. It still takes time, because the repeated ops move memory.",
         holds=cost == 0 and share > 0.25,
     )
 
 
 @claim(
-    says="With flash attention, the FFN half comes before the attention half, from a length that is less than H.",
+    says="With flash attention, recompute the FFN half before the attention half, from a length that is less than H.",
     taught="workshop/attention-first/#where-it-turns-round",
     source=CHECKPOINT,
     tests=("test_tradeoff::test_the_parity_is_near_a_fixed_share_of_the_hidden_size", names.MEASURED),
@@ -84,7 +84,7 @@ def ffn_first() -> Finding:
 
 
 @claim(
-    says="When the whole block has to go, keep the attention op's output: it is cheaper at every length.",
+    says="If the whole block has to be recomputed, keep the attention op's output. That is cheaper at every length.",
     taught=WORTH_TAKING,
     source=CHECKPOINT,
     tests=(names.POLICIES_LEAVE, names.MEASURED),

@@ -20,7 +20,7 @@ strategy = partial(claim, element="W10", taught=STRATEGIES, source=SOURCE, tests
 
 @claim(
     element="W8",
-    says="With checkpointing, only small tensors at the layers' boundaries are stored.",
+    says="With checkpointing, only small tensors at the boundaries of layers are stored.",
     taught="workshop/recomputation/#keep-a-checkpoint",
     source=CHECKPOINT,
     tests=(names.POLICIES_LEAVE, names.STRATEGIES),
@@ -45,7 +45,7 @@ def one_hidden_state() -> Finding:
 
 
 @checkpoint(
-    says=f"It is about {SHRINKS} smaller than what it stands for, the quadratic term aside.",
+    says=f"It is about {SHRINKS} smaller than the activations that it replaces, without the quadratic term.",
     tests=(names.STRATEGIES, names.POLICIES_LEAVE),
 )
 def shrinks() -> Finding:
@@ -54,7 +54,7 @@ def shrinks() -> Finding:
         f"{n(whole / checkpoint, 0, '×')}: {n(whole)} bytes against {n(checkpoint)}. Llama 3.1 8B: "
         f"{n(sbh() / sbh('full'), 1, '×')}.",
         holds=near(whole / checkpoint, SHRINKS),
-        condition="The comparison sets bytes against elements.",
+        condition="The comparison divides bytes by elements.",
     )
 
 

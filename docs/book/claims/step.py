@@ -40,9 +40,10 @@ def ninety_percent() -> Finding:
     without_square = 1 - growth("both", **WORKSHOP).linear / 2 / growth(**PAPER).linear
     both, full = saved("both"), saved("full")
     return judge(
-        f"{n(100 * workshop[0], 1)} to {n(100 * workshop[1], 1, '%')} by the workshop's accounting from {SHORTEST} to "
-        f"{AT_LONG} tokens, {n(100 * without_square, 0, '%')} of its linear terms alone. Llama 3.1 8B with flash "
-        f"attention: {n(100 * both, 1, '%')} with both halves recomputed, {n(100 * full, 1, '%')} with whole blocks.",
+        f"By the workshop's accounting it saves {n(100 * workshop[0], 1)} to {n(100 * workshop[1], 1, '%')} from "
+        f"{SHORTEST} to {AT_LONG} tokens, and {n(100 * without_square, 0, '%')} of the linear terms alone. Llama 3.1 "
+        f"8B with flash attention: {n(100 * both, 1, '%')} with both halves recomputed, {n(100 * full, 1, '%')} with "
+        "whole blocks.",
         holds=min(*workshop, without_square, both, full) >= SAVED.value / 100,
         when=min(*workshop, full) >= SAVED.value / 100,
         condition="attention is eager, or the whole block is one checkpoint.",
@@ -60,14 +61,14 @@ def same_for_llama() -> Finding:
     paper, eager, flash = (kept(**how) / GIB for how in (PAPER, EAGER, {}))
     return judge(
         f"All blocks of Llama 3.1 8B at {n(LONG)} tokens: {n(paper, 0, 'GiB')} by the formula, "
-        f"{n(eager, 0, 'GiB')} tensor by tensor with eager attention, {n(flash, 0, 'GiB')} with flash attention.",
+        f"{n(eager, 0, 'GiB')} tensor by tensor with eager attention, {n(flash, 1, 'GiB')} with flash attention.",
         holds=near(paper, eager) and near(paper, flash),
         condition="Llama has fewer heads for keys and values, three matrices in its FFN, RMSNorm, no dropout, and is "
         "trained with flash attention.",
     )
 
 
-@doubled(element="W4", says="The quadratic term makes long contexts hungry for memory.")
+@doubled(element="W4", says="The quadratic term is why long contexts need so much memory.")
 def grows_with_square() -> Finding:
     eager, flash = exponent(**EAGER), exponent()
     return judge(
@@ -132,7 +133,7 @@ def sixteen_bytes() -> Finding:
     states, count = step().states, CONFIG.n_parameters
     return judge(
         f"{n(states.bytes / count)} bytes a parameter, {n(states.bytes / GIB, 0, 'GiB')} for Llama 3.1 8B on one rank. "
-        "bfloat16 weights with float32 main weights divide the same bytes otherwise.",
+        "With bfloat16 weights and a float32 copy of them, the same bytes are split differently.",
         holds=all(getattr(states, f"{name}_bytes") == stated.value * count for name, stated in PER_PARAMETER.items()),
     )
 
@@ -141,7 +142,7 @@ def sixteen_bytes() -> Finding:
 def fixed_cost() -> Finding:
     sizes = {step(seq_len=seq_len).states.bytes for seq_len in LENGTHS}
     return judge(
-        f"The states of Llama 3.1 8B take {n(len(sizes))} size at {n(len(LENGTHS))} lengths. Ranks that share them "
-        "divide it.",
+        f"The states of Llama 3.1 8B take {n(max(sizes) / GIB, 0, 'GiB')} at each of {n(len(LENGTHS))} lengths. Ranks "
+        "that share them divide this.",
         holds=len(sizes) == 1,
     )

@@ -30,14 +30,14 @@ def takeaway_1() -> Finding:
     fixed, workshop, eager, flash = states(), kept(**WORKSHOP), kept(**EAGER), kept()
     early, late = overtaken(**EAGER), overtaken()
     return judge(
-        f"Llama 3.1 8B at {AT_LONG} tokens, one sequence: states {n(fixed / GIB, 0, 'GiB')}; activations "
-        f"{n(workshop / GIB, 0, 'GiB')} by the workshop, {n(eager / GIB, 0, 'GiB')} in the real block with "
-        f"eager, {n(flash / GIB, 0, 'GiB')} with flash attention.",
+        f"The states of Llama 3.1 8B take {n(fixed / GIB, 0, 'GiB')}. The activations of one sequence of {AT_LONG} "
+        f"tokens take {n(workshop / GIB, 0, 'GiB')} by the workshop's count. In the real block they take "
+        f"{n(eager / GIB, 0, 'GiB')} with eager and {n(flash / GIB, 1, 'GiB')} with flash attention.",
         holds=min(eager, flash) > fixed,
         when=eager > fixed,
-        condition=f"attention is eager and the sequence has {n(early)} tokens or more; or, with flash attention, "
-        f"the batch has {n(late)} tokens or more, or ranks share the states. The quadratic term is then not the "
-        "culprit.",
+        condition=f"attention is eager and the sequence has at least {n(early)} tokens. With flash attention "
+        f"there is no quadratic term. Activations are then the larger part if the batch has at least {n(late)} "
+        "tokens, or if ranks share the states.",
     )
 
 
@@ -50,9 +50,9 @@ def takeaway_1() -> Finding:
 def takeaway_2() -> Finding:
     eager, flash = parity_length(MODEL, **EAGER), parity_length(MODEL) or LONGEST
     return judge(
-        "With eager attention the attention half saves more for a percent of FLOPs at every length; with flash "
-        f"attention the FFN half does from {n(flash)} tokens on (Llama 3.1 8B), and {n(1 / advantage(LONG), 1)} times "
-        f"as much at {AT_LONG}.",
+        "With eager attention, the attention half saves more per percent of FLOPs at every length. With flash "
+        f"attention, the FFN half saves more from {n(flash)} tokens on (Llama 3.1 8B), and {n(1 / advantage(LONG), 1)} "
+        f"times as much at {AT_LONG}.",
         holds=eager is None and flash == LONGEST,
         when=eager is None,
         condition=f"attention is eager, or the sequence is shorter than {n(flash)} tokens.",
@@ -61,7 +61,7 @@ def takeaway_2() -> Finding:
 
 @takeaway(
     says=f"Recomputing the FFN is expensive, {FFN_RANGE[0]}–{FFN_RANGE[1]}, as it has "
-    f"{FFN_COMPUTE[0]}–{FFN_COMPUTE[1]} of the forward compute: a last resort.",
+    f"{FFN_COMPUTE[0]}–{FFN_COMPUTE[1]} of the forward compute. It is a last resort.",
     taught="workshop/takeaways/#ffn-is-expensive",
     source=APPENDIX_A,
     tests=(names.OVERHEADS, names.TRADEOFF, names.MEASURED),
@@ -71,10 +71,10 @@ def takeaway_3() -> Finding:
     workshop, flash = (100 * overhead("ffn", **how) for how in (WORKSHOP, {}))
     gain = 1 / advantage(LONG)
     return judge(
-        f"By the workshop's formulas the FFN is {n(short)}–{n(at_h, 0, '%')} of the forward FLOPs up to "
-        f"S = H and {n(long, 0, '%')} at {AT_LONG} tokens, where recomputing it costs {n(workshop, 1, '%')}. In Llama "
-        f"3.1 8B with flash attention it costs {n(flash, 1, '%')} there, and gives {n(gain, 1, '×')} the bytes of "
-        "attention for each percent.",
+        f"By the workshop's formulas the FFN has {n(short)} to {n(at_h, 0, '%')} of the forward FLOPs up to S = H. At "
+        f"{AT_LONG} tokens it has {n(long, 0, '%')}, and recomputing it costs {n(workshop, 1, '%')}. In Llama 3.1 8B "
+        f"with flash attention it costs {n(flash, 1, '%')} there, and frees {n(gain, 1, '×')} the bytes of attention "
+        "per percent.",
         holds=gain < 1 and near(workshop, FFN_RANGE[0]),
         when=near(short, FFN_COMPUTE[1]) and near(at_h, FFN_COMPUTE[0]),
         condition="attention is eager and S is at most H. With flash attention it is the half to recompute first.",
@@ -82,7 +82,7 @@ def takeaway_3() -> Finding:
 
 
 @takeaway(
-    says=f"The overhead ends at about {THIRD}, whatever is recomputed.",
+    says=f"The overhead is at most about {THIRD}, whatever is recomputed.",
     taught="workshop/takeaways/#at-most-a-third",
     source=f"{PAPER_LINK}, Table 4",
     tests=(names.AT_MOST_A_THIRD, names.PUBLISHED),

@@ -32,8 +32,11 @@ def html(source: str, /, **values: Any) -> Markup:
 
 
 def mark(number: str) -> Markup:
-    """A number in prose that was computed, marked as such."""
-    return Markup('<span class="ac-n">{}</span>').format(number)
+    """A number in prose that was computed, marked as such, with six digits of what it rounds."""
+    if not isinstance(number, text.Written):
+        return Markup('<span class="ac-n">{}</span>').format(number)
+    rounds = " ".join(f"{value:.6g}" for value in number.values)
+    return Markup('<span class="ac-n" data-rounds="{}">{}</span>').format(rounds, number)
 
 
 def swatch(part: str) -> Markup:

@@ -6,7 +6,7 @@ from typing import Any
 
 from actckpt import PRESETS, FlopRules
 from actckpt.tradeoff import attention_advantage, parity_length
-from book.quantities.steps import MODEL, SIZES, overhead, step
+from book.quantities.steps import MODEL, SIZES, step
 
 # how FLOPs may be counted, by the name of a table's column
 RULES = {
@@ -44,14 +44,6 @@ def advantage(seq_len: int, **how: Any) -> float:
 def behind(seq_len: int) -> list[float]:
     """How many times more the FFN half gives, under every rule of counting."""
     return [1 / advantage(seq_len, rules=rules) for rules in RULES.values()]
-
-
-def discarded(seq_len: int) -> float:
-    """The workshop's ratio of bytes for a percent of FLOPs, attention over FFN, checkpoints aside."""
-    # what A and B discard, without the checkpoint that they add
-    how: dict[str, Any] = {"seq_len": seq_len, "accounting": "workshop"}
-    attention, ffn = (step(**how).block.component_bytes(half) for half in ("attention", "ffn"))
-    return float(attention / ffn * overhead("ffn", **how) / overhead("attention", **how))
 
 
 def forward_share(half: str, seq_len: int) -> float:

@@ -119,7 +119,7 @@ def _shown(part: str, policies: Sequence[str]) -> str:
 
 
 def _sizes(tensors: Sequence[str]) -> str:
-    sizes = [text.size(everything()[name].bytes) for name in tensors]
+    sizes: list[str] = [text.size(everything()[name].bytes) for name in tensors]
     units = {size.split()[-1] for size in sizes}
     if len(units) == 1:
         sizes = [*(size.split()[0] for size in sizes[:-1]), sizes[-1]]

@@ -30,8 +30,8 @@ def picture() -> Markup:
             "recomputes nothing: a higher staircase, which ends earlier."
         ),
         frames=sentences(),
-        caption="The dashed line is the picture above, on the same axes: higher, and over sooner. That is the whole "
-        "trade.",
+        caption="The dashed line is the step above, on the same axes: it needs more memory and ends sooner. That is "
+        "the trade.",
     )
 
 
@@ -42,10 +42,10 @@ def sentences() -> list[str]:
     return [
         "Nothing has run yet. The dashed line is the memory of the step above, which stores everything.",
         *map(_forward, passes.of(POLICY, "forward")),
-        f"The loss is known. Instead of {passes.forward_total('none')} the layers hold "
-        f"{passes.forward_total(POLICY)}: a checkpoint for each of them.",
+        f"The loss is known. The layers hold {passes.forward_total(POLICY)} instead of "
+        f"{passes.forward_total('none')}: one checkpoint each.",
         *(_recompute(each) if each.action == "recompute" else _backward(each) for each in back),
-        f"The step is over. Its peak was {peak} instead of {without}; the passes took {more} more FLOPs.",
+        f"The step is over. Its peak was {peak} instead of {without}. It took {more} more FLOPs.",
     ]
 
 
@@ -53,32 +53,32 @@ def _forward(each: Pass) -> str:
     layer = each.layer + 1
     if layer == 1:
         return (
-            f"Layer 1 computes as before, but lets go of everything except its input, the checkpoint: "
+            f"Layer 1 computes as before, but frees everything except its input, the checkpoint. It keeps "
             f"{text.size(each.bytes)} instead of {text.size(steps.block())}."
         )
-    return f"Layer {layer} runs and leaves its checkpoint. {text.size(each.bytes)} are held."
+    return f"Layer {layer} runs and keeps its checkpoint. The layers hold {text.size(each.bytes)}."
 
 
 def _recompute(each: Pass) -> str:
     layer = each.layer + 1
     if layer == passes.N_LAYERS:
         return (
-            f"Layer {layer} needs its tensors now. It runs forward a second time, from its checkpoint, and keeps "
-            f"everything: {text.size(each.bytes)}."
+            f"Layer {layer} needs its tensors now. It runs forward a second time, from its checkpoint, and this time "
+            f"it keeps everything. The layers hold {text.size(each.bytes)}."
         )
     if layer == 1:
-        return f"Layer 1 is rebuilt from the last checkpoint there is. {text.size(each.bytes)} are held."
-    return f"Layer {layer} is rebuilt from its own checkpoint, into the room that layer {layer + 1} left."
+        return f"Layer 1 is rebuilt from the last checkpoint. The layers hold {text.size(each.bytes)}."
+    return f"Layer {layer} is rebuilt from its own checkpoint, in the memory that layer {layer + 1} has freed."
 
 
 def _backward(each: Pass) -> str:
     layer = each.layer + 1
     if layer == passes.N_LAYERS:
         return (
-            f"Layer {layer} runs backward and reads them; at most {text.size(each.bytes)} are alive. This is the peak. "
-            "Then all of it is freed, its checkpoint too."
+            f"Layer {layer} runs backward and reads them. At most {text.size(each.bytes)} is in use. This is the peak. "
+            "Then everything of this layer is freed, its checkpoint too."
         )
-    return f"Layer {layer} runs backward, and is freed. At most {text.size(each.bytes)} were alive."
+    return f"Layer {layer} runs backward and is freed. At most {text.size(each.bytes)} is in use."
 
 
 def _without(drawn: Scene) -> str:

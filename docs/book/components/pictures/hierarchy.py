@@ -18,7 +18,7 @@ CORES, SRAM, HBM, DOT, SCORES, TILES = range(6)
 SRAM_BANDWIDTH = PUBLISHED["sram_bandwidth"]
 # bfloat16
 WEIGHTS_BYTES = 2 * CONFIG.n_parameters
-HBM_SIZE, HBM_BANDWIDTH = f"{DEVICE.datasheet_bytes / GB:,.0f} GB", f"{DEVICE.bandwidth / 1e12:.1f} TB/s"
+HBM_SIZE, HBM_BANDWIDTH = f"{DEVICE.datasheet_bytes / GB:,.0f} GB", f"{DEVICE.bandwidth / 1e12:.4g} TB/s"
 # units of the drawing for a TB/s
 PIPE = 5.0
 
@@ -49,8 +49,8 @@ def picture() -> str:
         "block, and a dot as large as all on-chip memory.",
         frames=sentences(),
         drawing="".join(_drawing(layout) for layout in LAYOUTS),
-        caption="To scale: the areas inside HBM, dot included, and the breadths of the two bands. The chip itself is "
-        "not: drawn like HBM, its SRAM would be the dot.",
+        caption="The areas inside HBM are to scale, and so are the widths of the two bands. The chip is not: on the "
+        "scale of HBM, its SRAM is the dot.",
         made_by=f'actckpt.ACCELERATORS["{DEVICE.name}"]',
         assumes=f"{DEVICE.source}; on-chip bandwidth as estimated in {SRAM_BANDWIDTH.source.label}, "
         f"{SRAM_BANDWIDTH.place}. {LABEL} in bfloat16.",
@@ -61,17 +61,17 @@ def picture() -> str:
 def sentences() -> list[str]:
     return [
         f"An {DEVICE.label} has {DEVICE.n_sms} streaming multiprocessors. Their tensor cores do the matrix "
-        "multiplications, and their registers hold what is being summed.",
+        "multiplications, and their registers hold the running sums.",
         f"Each has {size(DEVICE.sram_bytes)} of SRAM, for its L1 cache and for the shared memory that a kernel manages "
-        f"itself: {size(DEVICE.total_sram_bytes)} in all, at {SRAM_BANDWIDTH.words}.",
-        f"Beside the chip is HBM, {HBM_SIZE}, at {HBM_BANDWIDTH}. Every tensor lies here: weights, gradients, "
+        f"itself. That is {size(DEVICE.total_sram_bytes)} in all, at {SRAM_BANDWIDTH.words}.",
+        f"Beside the chip is HBM, {HBM_SIZE}, at {HBM_BANDWIDTH}. All tensors are here: weights, gradients, "
         f"optimizer states, activations. The weights of {LABEL} take the lower part.",
-        "Drawn to the same scale, all the SRAM of the chip is this dot.",
-        f"The scores of a single block at {SEQ_LEN:,} tokens are this square, {size(SHAPE.matrix_bytes)}. "
-        "Standard attention moves it through the narrow band four times: written, read, written as probabilities, read "
-        "again.",
+        "On the same scale, all the SRAM of the chip is this dot.",
+        f"The scores of a single block at {SEQ_LEN:,} tokens are this square, {size(SHAPE.matrix_bytes)}. Standard "
+        "attention moves it through the narrow band four times: it writes and reads the scores, then writes and reads "
+        "the probabilities.",
         f"Flash attention brings tiles to the chip instead. A tile of keys, {size(tile_bytes())}, is a small part of "
-        "one SM's SRAM, and the scores that it gives never leave the chip.",
+        "the SRAM of one SM, and its scores never leave the chip.",
     ]
 
 

@@ -113,7 +113,7 @@ def picture(policy: str, verbs: dict[str, str], over: Callable[[Scene], str] = l
         drawing="".join(_drawing(Scene(policy, layout, span(policy)), verbs, over) for layout in LAYOUTS),
         made_by=f'actckpt.formulas.timeline.timeline(…, seq_len={LONG}, policy=POLICIES["{policy}"])',
         assumes=f"Llama accounting with flash attention, {N_LAYERS} of the blocks of {LABEL}, "
-        f"{LONG:,} tokens, bfloat16, the blocks alone: no logits, no training states.",
+        f"{LONG:,} tokens, bfloat16. Only the blocks: no logits, no training states.",
         test="test_pictures::test_the_curve_of_a_step",
         **words,
     )

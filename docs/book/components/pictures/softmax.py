@@ -51,14 +51,14 @@ LAYOUTS = (
 def picture() -> str:
     return player(
         name="online-softmax-steps",
-        title="A softmax that meets its row four keys at a time",
+        title="A softmax that gets its row four keys at a time",
         description="Sixteen scores of one query as bars, in four tiles of four. Below, the weight of each score under "
         "the largest score so far; the weights shrink when a larger score comes. Beside them the running maximum, the "
         "factor, the running sum and the running values, and at the end the output.",
         frames=sentences(),
         drawing="".join(_drawing(layout) for layout in LAYOUTS),
-        caption="Faded bars are scores that have been dropped: no step has more than one tile of them. When the "
-        "maximum rises, the weights that were added before shrink together, by one factor.",
+        caption="Faded bars are scores that have been dropped: no step has more than one tile of scores. When the "
+        "maximum rises, all weights so far shrink by the same factor.",
         made_by="book.quantities.online_softmax.steps()",
         assumes=f"One query and {N_KEYS} keys of head dimension {row.HEAD_DIM}, random, in float64, without a mask.",
         test="test_flash_page::test_the_online_softmax",
@@ -70,25 +70,25 @@ def sentences() -> list[str]:
     output, lse = row.package()
     apart = max(abs(x - y) for x, y in zip(_output(steps[-1]), row.whole_row(), strict=True))
     said = [
-        f"One query has {N_KEYS} scores, and the kernel will meet them in {N_TILES} tiles of {TILE}. None has been "
-        "computed yet: the largest so far is −∞, the sums are nothing."
+        f"One query has {N_KEYS} scores, and the kernel gets them in {N_TILES} tiles of {TILE}. No score has been "
+        "computed yet: the maximum is −∞, and the sums are empty."
     ]
     for index, step in enumerate(steps):
         before = steps[index - 1].row_max if index else -math.inf
         said += [_arrives(index, step, before), _added(index, step)]
     said.append(
-        f"The row is over. Divided by the sum of all weights, the values are the output: {_pair(_output(steps[-1]))}."
+        f"The row is done. The values divided by the sum of all weights are the output: {_pair(_output(steps[-1]))}."
     )
     said.append(
-        f"A softmax over the whole row at once gives {_pair(row.whole_row())}: {_difference(apart)}. What is saved for "
-        f"the backward pass is m + log l = {_number(_lse(steps[-1]))}; <code>flash_attention</code> returns "
+        f"A softmax over the whole row at once gives {_pair(row.whole_row())}: {_difference(apart)}. The backward "
+        f"pass needs m + log l = {_number(_lse(steps[-1]))}, so that is saved. <code>flash_attention</code> returns "
         f"{_number(lse)} for it, and {_pair(output)} for the output."
     )
     return said
 
 
 def _arrives(index: int, step: Step, before: float) -> str:
-    start = f"Tile {index + 1} comes in"
+    start = f"Tile {index + 1} arrives"
     if index == 0:
         return (
             f"{start}. Its largest score, {_number(step.row_max)}, is the first maximum. There is nothing to rescale."
@@ -96,19 +96,19 @@ def _arrives(index: int, step: Step, before: float) -> str:
     if step.row_max == before:
         return (
             f"{start}, and none of its scores is above {_number(before)}. The maximum stays, and the factor is "
-            f"{_number(step.rescale)}: what has been summed stays as it is."
+            f"{_number(step.rescale)}, so the sums stay as they are."
         )
     return (
-        f"{start} with a score of {_number(step.row_max)}, above {_number(before)}. All that was summed under the old "
-        f"maximum is multiplied by e to the power of {_number(before)} − {_number(step.row_max)}, which is "
+        f"{start} with a score of {_number(step.row_max)}, above {_number(before)}. The sums under the old maximum "
+        f"are multiplied by e to the power of {_number(before)} − {_number(step.row_max)}, which is "
         f"{_number(step.rescale)}."
     )
 
 
 def _added(index: int, step: Step) -> str:
     return (
-        f"The weights of tile {index + 1} are added: the sum is {_number(step.row_sum)}, and the values, each times "
-        f"its weight, are {_pair(step.acc)}. The scores are dropped."
+        f"The weights of tile {index + 1} are added. The sum is {_number(step.row_sum)}, and the weighted values are "
+        f"{_pair(step.acc)}. The scores are dropped."
     )
 
 

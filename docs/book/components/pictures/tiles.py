@@ -47,11 +47,11 @@ def picture() -> str:
         "output and log-sum-exp are written to memory.",
         frames=sentences(),
         drawing="".join(_drawing(layout) for layout in LAYOUTS),
-        caption="Solid is what is being computed; faded tiles are gone, only their place in the grid remains. A half "
-        "tile lies on the diagonal and takes a mask; crossed-out tiles lie in the future of all their queries.",
+        caption="Solid tiles are being computed. Faded tiles are gone; only their place in the grid remains. Half "
+        "tiles are on the diagonal and need a mask. Crossed-out tiles are in the future of all their queries.",
         made_by=f"book.quantities.tiles.visits({SEQ_LEN}, {reference.BLOCK_M}, {reference.BLOCK_N})",
         assumes=f"One head, {SEQ_LEN} tokens, a causal mask, tiles of {reference.BLOCK_M} × {reference.BLOCK_N} as the "
-        "reference takes them; a GPU works on many rows of tiles at once, each on an SM of its own.",
+        "reference takes them. A GPU works on many rows of tiles at once, each on its own SM.",
         test="test_flash_page::test_the_tiles_that_are_visited",
     )
 
@@ -59,21 +59,25 @@ def picture() -> str:
 def sentences() -> list[str]:
     masked = sum(visit.masked for visit in VISITS)
     return [
-        "q, k and v lie in memory, in tiles. The scores would be a square of all queries by all keys: it is only "
-        "drawn.",
+        "q, k and v are in memory, in tiles. All scores together would be this square of queries by keys. It is never "
+        "in memory.",
         *map(_sentence, VISITS),
-        f"Of {N_TILES**2} tiles, {len(VISITS)} were computed, {masked} of them with a mask, and "
-        f"{N_TILES**2 - len(VISITS)} never. Memory has the output and one number for each query, and no score.",
+        f"Of {N_TILES**2} tiles, {len(VISITS)} were computed, {masked} of them with a mask. The other "
+        f"{N_TILES**2 - len(VISITS)} were not. Memory has the output and one number for each query, and no score.",
     ]
 
 
 def _sentence(visit: Visit) -> str:
     start = f"Queries {visit.queries + 1}, keys {visit.keys + 1}"
     if not visit.masked:
-        more = "a new row begins with empty sums." if visit.keys == 0 else "the sums so far are rescaled and added to."
-        return f"{start}: every query sees every key, so no mask is needed; {more}"
-    end = "The row is done, and its output and log-sum-exp go back to memory"
-    return f"{start}: on the diagonal, a mask hides the keys that come later. {end}; what is to the right is skipped."
+        more = (
+            "A new row begins with empty sums." if visit.keys == 0 else "The sums so far are rescaled, then added to."
+        )
+        return f"{start}: every query sees every key, so no mask is needed. {more}"
+    end = "The row is done, and its output and lse go to memory"
+    return (
+        f"{start}: on the diagonal, a mask hides the keys that come later. {end}. The tiles to the right are skipped."
+    )
 
 
 def _of(queries: int | None = None, keys: int | None = None) -> list[int]:
