@@ -14,6 +14,7 @@ from actckpt.formulas import ACCOUNTINGS, accounting_policies, estimate, sweep
 from actckpt.hardware import ACCELERATORS, Accelerator
 from actckpt.ledger import Ledger, Term
 from actckpt.policy import POLICIES, Policy, Region
+from actckpt.states import OPTIMIZERS, Optimizer
 from actckpt.step import Step
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ACCELERATORS",
     "ACCOUNTINGS",
+    "OPTIMIZERS",
     "POLICIES",
     "PRESETS",
     "Accelerator",
@@ -36,6 +38,7 @@ __all__ = [
     "Llama",
     "LlamaBlock",
     "ModelConfig",
+    "Optimizer",
     "Policy",
     "Region",
     "Step",

@@ -22,6 +22,7 @@ from actckpt.errors import InputError, unknown
 from actckpt.formulas import ACCOUNTINGS, estimate
 from actckpt.hardware import ACCELERATORS
 from actckpt.policy import POLICIES
+from actckpt.states import OPTIMIZERS
 from actckpt.step import Step
 
 COMMANDS = ("estimate", "measure", "models", "policies", "accelerators")
@@ -101,6 +102,16 @@ def _add_step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attention", metavar="|".join(ATTENTIONS), help="default: flash; eager where the accounting has no other"
     )
+    parser.add_argument(
+        "--data-parallel",
+        type=_whole,
+        default=1,
+        metavar="N",
+        help="ranks that share parameters, gradients and optimizer (default: 1)",
+    )
+    parser.add_argument(
+        "--optimizer", default="adam-fp32", metavar="O", help=f"{', '.join(OPTIMIZERS)} (default: adam-fp32)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -161,6 +172,8 @@ def _step(options: argparse.Namespace) -> Step[int]:
         "seq_len": options.seq_len,
         "batch_size": options.batch_size,
         "policy": options.policy,
+        "data_parallel": options.data_parallel,
+        "optimizer": options.optimizer,
     }
     if options.attention is not None:
         chosen["attention"] = options.attention

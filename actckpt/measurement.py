@@ -21,7 +21,8 @@ from actckpt.ledger import Ledger, Term
 from actckpt.llama import OP_NAMES, Llama
 from actckpt.policy import POLICIES, Policy, get_policy
 from actckpt.recorder import Recorder, Storage
-from actckpt.step import Flops, Head, States, Step
+from actckpt.states import States, get_optimizer
+from actckpt.step import Flops, Head, Step
 
 
 def measure(
@@ -32,6 +33,7 @@ def measure(
     policy: str | Policy = "none",
     attention: str = "flash",
     data_parallel: int = 1,
+    optimizer: str = "adam-fp32",
     device: str = "meta",
 ) -> Step[int]:
     """What one training step of the real Llama keeps and computes, in bfloat16.
@@ -43,6 +45,7 @@ def measure(
         policy: What is recomputed.
         attention: "flash" or "eager".
         data_parallel: The number of ranks that share the training states.
+        optimizer: How the states are kept: a key of `OPTIMIZERS`.
         device: "meta" computes nothing and takes no memory; any other really runs the step. Either way the peak counts
             what ops hand to each other: not what one allocates while it runs, nor what an allocator rounds up.
 
@@ -51,17 +54,23 @@ def measure(
     """
     config, policy = get_config(model), get_policy(policy)
     s, b = checked_count("seq_len", seq_len), checked_count("batch_size", batch_size)
+    ranks, optimizer = checked_count("data_parallel", data_parallel), get_optimizer(optimizer).name
     largest = 4 * b * s * max(config.n_heads * s, config.ffn_size, config.vocab_size)
     if largest >= 2**63:
         raise InputError(f"seq_len is {s} and batch_size {b}: a tensor of {largest:.1e} bytes is too large to measure")
     with _checked_device(device):
         llama = apply(Llama(config, checked_attention(attention)).to(torch.bfloat16), policy)
         tokens, targets = torch.zeros(2, b, s, dtype=torch.int64)
-    return measure_step(llama, tokens, targets, policy, checked_count("data_parallel", data_parallel))
+    return measure_step(llama, tokens, targets, policy, ranks, optimizer)
 
 
 def measure_step(
-    llama: Llama, tokens: Tensor, targets: Tensor, policy: str | Policy = "none", data_parallel: int = 1
+    llama: Llama,
+    tokens: Tensor,
+    targets: Tensor,
+    policy: str | Policy = "none",
+    data_parallel: int = 1,
+    optimizer: str = "adam-fp32",
 ) -> Step[int]:
     """What one training step of `llama` as it stands keeps and computes; its gradients are there afterwards.
 
@@ -71,6 +80,7 @@ def measure_step(
         targets: [B, S], int64.
         policy: By whose name and components the ledgers are put in order.
         data_parallel: The number of ranks that share the training states.
+        optimizer: How the states are kept: a key of `OPTIMIZERS`.
 
     Raises:
         InputError: The model is no `Llama`, or the tokens and targets are not what they must be.
@@ -118,7 +128,7 @@ def measure_step(
         policy=policy,
         layers=layers,
         head=Head(head, recorder.flops - blocks_forward - blocks_backward),
-        states=States.of(sum(parameter.numel() for parameter in llama.parameters()), data_parallel),
+        states=States.of(sum(parameter.numel() for parameter in llama.parameters()), data_parallel, optimizer),
         working_bytes=recorder.peak_bytes,
         flops=Flops(blocks_forward, blocks_backward - recompute, recompute),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from actckpt.config import PRESETS
 from actckpt.formulas import ACCOUNTINGS, accounting_policies
 from actckpt.hardware import ACCELERATORS, GB, GIB, Accelerator
 from actckpt.policy import POLICIES
+from actckpt.states import OPTIMIZERS
 from actckpt.step import Step
 
 
@@ -20,6 +22,14 @@ def size(count: Any) -> str:
             digits = 2 if count < 10 * unit_bytes else 1 if count < 100 * unit_bytes else 0
             return f"{count / unit_bytes:,.{digits}f} {unit}"
     return f"{count:,} bytes"
+
+
+def memory(count: int, largest: int) -> str:
+    """A number of bytes beside others that add up to `largest`: in GiB with one decimal; tiny ones as `size`."""
+    if largest < GIB // 10:
+        return size(count)
+    # halves up, as in a browser
+    return f"{Decimal(count / GIB).quantize(Decimal('0.1'), ROUND_HALF_UP):,} GiB"
 
 
 def table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
@@ -51,25 +61,25 @@ def step_table(step: Step[int]) -> str:
         (component, size(count), f"{count / step.total_bytes:.1%}") for component, count in step.by_component().items()
     ]
     working = step.working_bytes - step.total_bytes - step.head.ledger.bytes
-    memory = [
-        ("parameters", size(step.states.parameters_bytes)),
-        ("gradients", size(step.states.gradients_bytes)),
-        ("optimizer", size(step.states.optimizer_bytes)),
-        ("blocks", size(step.total_bytes)),
-        ("head", size(step.head.ledger.bytes)),
-        (
-            "working set",
-            size(working) if step.accounting == "measured" or ACCOUNTINGS[step.accounting].has_peak else "not counted",
-        ),
-        ("peak", size(step.peak_bytes)),
-    ]
+    counted = step.accounting == "measured" or ACCOUNTINGS[step.accounting].has_peak
+    peak, states = int(step.peak_bytes), step.states
+    parts = {
+        "parameters": states.parameters_bytes,
+        "gradients": states.gradients_bytes,
+        "optimizer": states.optimizer_bytes,
+        "blocks": step.total_bytes,
+        "head": step.head.ledger.bytes,
+        "working set": working if counted else None,
+        "peak": peak,
+    }
+    at_peak = [(name, "not counted" if n is None else memory(n, peak)) for name, n in parts.items()]
     flops = [
         ("forward", f"{step.flops.forward:.4g}"),
         ("backward", f"{step.flops.backward:.4g}"),
         ("recompute", f"{step.flops.recompute:.4g}"),
         ("overhead", f"{step.flops.overhead:.1%}"),
     ]
-    fits = [_fit(accelerator, int(step.peak_bytes)) for accelerator in ACCELERATORS.values()]
+    fits = [_fit(accelerator, peak) for accelerator in ACCELERATORS.values()]
     return "\n".join(
         (
             f"{step.model}, {step.batch_size} × {step.seq_len:,} tokens, policy {step.policy.name}, "
@@ -78,8 +88,8 @@ def step_table(step: Step[int]) -> str:
             table(terms, right=(4,)),
             f"\nAll {n_layers} blocks{partly} keep {size(step.total_bytes)}",
             table(components, right=(1, 2)),
-            "\nMemory at the peak, on one rank that holds all states: float32, with Adam",
-            table(memory, right=(1,)),
+            f"\nMemory at the peak, on {_sharing(states.data_parallel)}: {OPTIMIZERS[states.optimizer].description}",
+            table(at_peak, right=(1,)),
             "\nFLOPs of the blocks in one step",
             table(flops, right=(1,)),
             "\nOne accelerator (sold in GB of 10⁹ bytes; what its driver reports, in GiB of 2³⁰)",
@@ -88,10 +98,14 @@ def step_table(step: Step[int]) -> str:
     )
 
 
+def _sharing(ranks: int) -> str:
+    return "one rank that holds all states" if ranks == 1 else f"each of {ranks:,} ranks that share the states"
+
+
 def _fit(accelerator: Accelerator, peak_bytes: int) -> tuple[str, ...]:
     spare = accelerator.memory_bytes - peak_bytes
     verdict, rest = ("fits", "to spare") if spare >= 0 else ("does not fit", "too much")
-    return accelerator.label, verdict, size(abs(spare)), rest
+    return accelerator.label, verdict, memory(abs(spare), peak_bytes), rest
 
 
 def model_rows() -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from actckpt.algebra import Formula
 from actckpt.errors import InputError
 from actckpt.ledger import COMPONENTS, Count, Ledger, Other
 from actckpt.policy import Policy
+from actckpt.states import States
 
 
 @dataclass(frozen=True)
@@ -37,34 +38,6 @@ class Flops(Generic[Count]):
     def map(self, size: Callable[[Count], Other]) -> Flops[Other]:
         """The FLOPs with `size` of each count."""
         return Flops(size(self.forward), size(self.backward), size(self.recompute))
-
-
-# Everything in float32, and Adam's two moments. A bfloat16 model with bfloat16 gradients and float32 main weights in
-# the optimizer divides the same 16 bytes otherwise: 2 + 2 + 12.
-PARAMETER_BYTES, GRADIENT_BYTES, ADAM_BYTES = 4, 4, 8
-
-
-@dataclass(frozen=True)
-class States:
-    """What training keeps in memory whatever the batch, in bytes on one rank."""
-
-    parameters_bytes: int
-    gradients_bytes: int
-    optimizer_bytes: int
-
-    @classmethod
-    def of(cls, n_parameters: int, data_parallel: int = 1) -> States:
-        """The states of a model that `data_parallel` ranks share evenly.
-
-        All three are shared: ZeRO stage 3 (arXiv 1910.02054, §5), as `fully_shard` does it.
-        """
-        share = -(-n_parameters // data_parallel)
-        return cls(PARAMETER_BYTES * share, GRADIENT_BYTES * share, ADAM_BYTES * share)
-
-    @property
-    def bytes(self) -> int:
-        """The sum of the three."""
-        return self.parameters_bytes + self.gradients_bytes + self.optimizer_bytes
 
 
 @dataclass(frozen=True)

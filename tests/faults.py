@@ -17,7 +17,8 @@ from actckpt.blocks import block, gpt, llama
 from actckpt.blocks.block import Block
 from actckpt.formulas import flops, peak, saved, traffic
 from actckpt.ops.attention import reference
-from actckpt.step import States, Step
+from actckpt.states import States
+from actckpt.step import Step
 from actckpt.tradeoff import Tradeoff
 
 Fault = Callable[[pytest.MonkeyPatch], None]
@@ -176,7 +177,7 @@ FAULTS: dict[str, Fault] = {
     "bfloat16 parameters": attribute(actckpt.step, "PARAMETER_BYTES", lambda _: 2),
     "a weight too many": attribute(PRESETS["llama-3.1-8b"], "n_parameters", lambda count: count + 10**9),
     "states that no rank shares": lambda patch: patch.setattr(
-        States, "of", classmethod(lambda cls, count, ranks=1: cls(4 * count, 4 * count, 8 * count))
+        States, "of", classmethod(lambda cls, count, *_: cls(4 * count, 4 * count, 8 * count))
     ),
     "states that grow": changed(estimate, growing_states),
     "a higher peak": changed(peak.working_bytes, lambda size, *_: size + Form.of(10**9)),

@@ -238,9 +238,9 @@ FAULTS = tuple(
         ),
         (
             "states that half of the ranks share",
-            "actckpt/step.py",
-            "share = -(-n_parameters // data_parallel)",
-            "share = -(-n_parameters // max(1, data_parallel // 2))",
+            "actckpt/states.py",
+            "share = get_optimizer(optimizer), -(-n_parameters // data_parallel)",
+            "share = get_optimizer(optimizer), -(-n_parameters // max(1, data_parallel // 2))",
         ),
         ("a recomputation that always stops early", "actckpt/blocks/block.py", "if early_stop and not", "if not"),
         (

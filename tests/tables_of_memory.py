@@ -194,8 +194,8 @@ def peak() -> Cells:
     return by(columns, dict(zip(rows, cells, strict=True)))
 
 
-def explorer(lengths: Iterable[int], accounting: str, ranks: int) -> Cells:
-    """The table of an explorer as it opens: nothing recomputed, and the states shared by so many ranks."""
+def explorer(lengths: Iterable[int], accounting: str, ranks: int, checkpointed: int = 0) -> Cells:
+    """The table of an explorer as it opens: so many blocks recomputed, and the states shared by so many ranks."""
     n, rows = -(-by_hand.n_parameters() // ranks), {}
     for seq_len in lengths:
         sizes, logits = tensors(seq_len), 4 * seq_len * C.vocab_size
@@ -204,10 +204,11 @@ def explorer(lengths: Iterable[int], accounting: str, ranks: int) -> Cells:
             for name, (linear, squared) in by_hand.PAPER.items()
         }
         if accounting == "llama":
-            parts = {name: LAYERS * sum(sizes[t] for t in kept() if component(t) == name) for name in parts}
+            whole = LAYERS - checkpointed
+            parts = {name: whole * sum(sizes[t] for t in kept() if component(t) == name) for name in parts}
         head = 4 * seq_len * H + 4 * seq_len + logits + 4
         after = (head, 2 * logits) if accounting == "llama" else (0, 0)
-        cells = (4 * n, 4 * n, 8 * n, *parts.values(), 0, *after)
+        cells = (4 * n, 4 * n, 8 * n, *parts.values(), checkpointed * sizes["input"], *after)
         rows[f"{seq_len:,}"] = [fixed(cell / 2**30, 1) for cell in (*cells, sum(cells))]
     columns = "Parameters Gradients Optimizer Attention FFN Norm Checkpoint Logits Working_set Total"
     return by((column.replace("_", " ") for column in columns.split()), rows)

@@ -90,6 +90,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], Any], tuple[type, ...]]] = {
     "estimate policy": (lambda odd: estimate(CONFIG, seq_len=8, policy=odd), ()),
     "estimate accounting": (lambda odd: estimate(CONFIG, seq_len=8, accounting=odd), ()),
     "estimate attention": (lambda odd: estimate(CONFIG, seq_len=8, attention=odd), ()),
+    "estimate optimizer": (lambda odd: estimate(CONFIG, seq_len=8, optimizer=odd), ()),
     "estimate data_parallel": (lambda odd: estimate(CONFIG, seq_len=8, data_parallel=odd), ()),
     "estimate rules": (lambda odd: estimate(CONFIG, seq_len=8, rules=odd), ()),
     "sweep seq_len": (lambda odd: sweep(CONFIG, seq_len=odd), (np.ndarray,)),

@@ -71,7 +71,9 @@ def test_page(visit: Visit, scheme: str, width: int, path: str) -> None:
         assert figure.locator("svg.main-svg").first.bounding_box()["width"] > 0.8 * figure.bounding_box()["width"]
     for explorer in page.locator(".ac-explorer").all():
         expect(explorer).to_have_attribute("data-ready", "true")
-        fits = explorer.locator(".ac-bar, .ac-columns").evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+        fits = explorer.locator(".ac-bar, .ac-columns, .ac-policies").evaluate(
+            "e => e.scrollWidth <= e.clientWidth + 1"
+        )
         assert fits, "a bar or its labels stand out of the explorer"
     if width == max(WIDTHS):
         page.wait_for_load_state("networkidle")
@@ -167,7 +169,7 @@ def test_without_script(browser: Browser, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
-    step = estimate("llama-3.1-8b", seq_len=16_384, data_parallel=8)
+    step = estimate("llama-3.1-8b", seq_len=16_384, policy="every_2", data_parallel=8)
     assert page.locator(".ac-total data").get_attribute("value") == str(step.peak_bytes)
     assert page.locator(".ac-figure details table").first.is_visible()
     context.close()

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import actckpt
-from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, PRESETS, estimate, report
+from actckpt import ACCELERATORS, ACCOUNTINGS, OPTIMIZERS, POLICIES, PRESETS, estimate, report
 from actckpt.cli import main
 from actckpt.formulas import accounting_policies
+from actckpt.states import States
 
 ESTIMATE = ["estimate", "--model", "llama-3.1-8b", "--seq-len", "4096"]
 MEASURE = ["measure", "--model", "llama-3.2-1b", "--seq-len", "64"]
@@ -159,6 +160,39 @@ def test_a_person_reads_every_term_and_every_sum(command: list[str], capsys: pyt
     assert not any(line != line.rstrip() for line in out.splitlines())
 
 
+@pytest.mark.parametrize("command", [ESTIMATE, MEASURE], ids=["estimate", "measure"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_states_are_shared_and_kept_as_asked(
+    command: list[str], optimizer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--data-parallel", "8", "--optimizer", optimizer)
+    step = json.loads(run(*command, *options, "--json", capsys=capsys))
+    states = States.of(PRESETS[command[2]].n_parameters, 8, optimizer)
+    assert list(step["states"].values()) == [states.parameters_bytes, states.gradients_bytes, states.optimizer_bytes]
+    alone = json.loads(run(*command, "--json", capsys=capsys))
+    whole = sum(alone["states"].values())
+    assert alone["peak_bytes"] - whole == step["peak_bytes"] - states.bytes
+    out = run(*command, *options, capsys=capsys)
+    assert f"on each of 8 ranks that share the states: {OPTIMIZERS[optimizer].description}" in out
+    assert re.search(rf"^  peak +{step['peak_bytes'] / 2**30:,.1f} GiB$", out, re.M)
+
+
+@pytest.mark.parametrize(
+    ("count", "largest", "read"),
+    [
+        (0, 2**30, "0.0 GiB"),
+        (2**29, 2**30, "0.5 GiB"),
+        (114_687_000_000, 114_687_000_000, "106.8 GiB"),
+        (2696 * 2**30, 2**50, "2,696.0 GiB"),
+        (2**20, 2**20, "1.00 MiB"),
+        # halves up
+        (5 * 2**30 // 20, 2**30, "0.3 GiB"),
+    ],
+)
+def test_numbers_that_add_up_are_read_in_one_unit(count: int, largest: int, read: str) -> None:
+    assert report.memory(count, largest) == read
+
+
 def test_hf_config_takes_a_file_or_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(HF))
@@ -292,6 +326,10 @@ def test_python_m_actckpt_is_the_command_line(program: list[str], capsys: pytest
         ([*ESTIMATE[:-1], "4096.0"], ("'4096.0'", "whole number")),
         ([*ESTIMATE[:-1], ""], ("''", "whole number")),
         ([*ESTIMATE[:-1], "1\n2"], ("whole number",)),
+        ([*ESTIMATE, "--data-parallel", "0"], ("data_parallel is 0", "at least 1")),
+        ([*ESTIMATE, "--data-parallel", "1e3"], ("--data-parallel", "'1e3'", "whole number")),
+        ([*ESTIMATE, "--optimizer", "adam8bit"], ("'adam8bit'", "'adam-8bit'", "adam-fp32")),
+        ([*MEASURE, "--optimizer", ""], ("''", "adam-fp32, adam-bf16, adam-8bit")),
         ([*ESTIMATE, "--batch-size", "0"], ("batch_size is 0", "at least 1")),
         ([*ESTIMATE, "--batch-size", "two"], ("--batch-size", "'two'", "whole number", "at least 1")),
         ([*ESTIMATE, "--accounting", "workshop", "--policy", "full"], ("workshop", "'full'", "none, attention")),

@@ -1,19 +1,20 @@
-"""The explorers in a real browser: by keyboard, by touch, from a shared address; always equal to the package."""
+"""The explorers in a real browser: every number equal to the package's, by whichever way it is asked for."""
 
 import json
-import shlex
+import random
 import subprocess
 import sys
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 
-from actckpt import ACCELERATORS, InputError, estimate
+from actckpt import ACCOUNTINGS, InputError, cli, estimate
 from actckpt.step import Step
 
 pytest_plugins = ["built_site"]
 
 STATES = ("parameters", "gradients", "optimizer")
+ASKED = {"ranks": "data_parallel"}
 
 
 def expected(step: Step) -> dict[str, int]:
@@ -25,60 +26,21 @@ def expected(step: Step) -> dict[str, int]:
 
 
 def shown(page: Page) -> dict[str, int]:
-    return page.locator(".ac-explorer").evaluate(
+    texts = page.locator(".ac-explorer").evaluate(
         """root => Object.fromEntries(
-          [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]))"""
+          [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, d.value]))"""
     )
+    return {part: int(text) for part, text in texts.items()}
 
 
-def gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:,.1f}\u00a0GiB"
-
-
-def test_home_explorer_by_keyboard(page: Page, address: str) -> None:
-    page.goto(address)
-    asked = {"model": "llama-3.1-8b", "seq_len": 16_384, "policy": "none", "data_parallel": 8}
-    assert shown(page) == expected(estimate(**asked))
-
-    page.get_by_role("slider", name="Sequence length").focus()
-    page.keyboard.press("ArrowRight")
-    asked["seq_len"] = 24_576
-    assert shown(page) == expected(estimate(**asked))
-
-    page.get_by_label("Model").focus()
-    page.keyboard.press("ArrowDown")
-    asked["model"] = "llama-3.1-70b"
-    assert shown(page) == expected(estimate(**asked))
-
-    page.get_by_label("Policy: what is recomputed").focus()
-    page.keyboard.press("ArrowDown")
-    asked["policy"] = "attention"
-    assert shown(page) == expected(estimate(**asked))
-
-    page.locator("input[name=ranks]:checked").focus()
-    page.keyboard.press("ArrowRight")
-    asked["data_parallel"] = 64
-    assert shown(page) == expected(estimate(**asked))
-
-    page.locator("input[name=accounting]:checked").focus()
-    page.keyboard.press("ArrowRight")
-    asked["accounting"] = "paper"
-    step = estimate(**asked)
-    assert shown(page) == expected(step)
-
-    total = page.locator(".ac-total")
-    assert total.get_attribute("aria-live") == "polite"
-    assert gib(step.peak_bytes) in total.inner_text()
-    assert page.locator(".ac-overhead").inner_text() == f"{100 * step.flops.overhead:.1f}\u00a0%"
-    h200 = ACCELERATORS["h200-141gb"].memory_bytes
-    assert f"too large by {gib(step.peak_bytes - h200)}" in page.locator(".ac-fit").inner_text()
-    command = page.locator(".ac-command code").inner_text()
-    assert command.startswith("actckpt estimate --model llama-3.1-70b --seq-len 24576 --policy attention")
-    assert command.endswith("--accounting paper")
+def asked(state: dict[str, str]) -> dict[str, object]:
+    """What `estimate` takes, from the names and values of an explorer's controls."""
+    numbers = ("seq_len", "batch_size", "ranks")
+    return {ASKED.get(name, name): int(value) if name in numbers else value for name, value in state.items()}
 
 
 # each page with an explorer, and how many of its views are compared at least
-EXPLORERS = {"": 500, "workshop/training-memory/": 9}
+EXPLORERS = {"": 600, "workshop/training-memory/": 9}
 
 
 @pytest.mark.parametrize("path", EXPLORERS)
@@ -88,50 +50,72 @@ def test_every_number_of_an_explorer(page: Page, address: str, path: str) -> Non
         """root => {
           const form = root.querySelector("form"), grid = JSON.parse(root.querySelector("script").textContent);
           const out = [], last = grid.lengths.length - 1;
-          const ask = (state) => {
+          const set = (state) => {
             for (const [name, value] of Object.entries(state)) form.elements[name].value = value;
-            form.dispatchEvent(new Event("input"));
+            form.dispatchEvent(new Event("input", { bubbles: true }));
           };
-          const note = (state) => {
-            const data = [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]);
-            const overhead = root.querySelector(".ac-overhead")?.textContent;
-            out.push([{ ...state, seq_len: grid.lengths[state.seq_len] }, Object.fromEntries(data), overhead]);
-          };
-          const press = (attention) => [...form.elements.attention].find((i) => i.value === attention).click();
           for (const cell of Object.keys(grid.cells)) for (const at of [0, last >> 1, last]) {
-            const [model, accounting, policy] = cell.split("|");
+            const [model, accounting, attention, policy] = cell.split("|");
             const state = { model, accounting, policy, seq_len: at, ranks: "8" };
-            ask(state);
-            note(state);
-            if (!(cell in grid.others)) continue;
-            press("eager");
-            note({ ...state, attention: "eager" });
-            press("flash");
+            set(root.querySelector("[name=attention]").type === "hidden" ? state : { ...state, attention });
+            const data = [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, d.value]);
+            const overhead = root.querySelector(".ac-overhead")?.textContent;
+            out.push([{ ...state, attention, seq_len: grid.lengths[at] }, Object.fromEntries(data), overhead]);
           }
           return out;
         }"""
     )
     assert len(views) >= EXPLORERS[path]
     for state, numbers, overhead in views:
-        asked = {name: value for name, value in state.items() if name != "ranks"}
-        step = estimate(**asked, data_parallel=8)
-        assert numbers == expected(step), state
+        step = estimate(**asked(state))
+        assert {part: int(text) for part, text in numbers.items()} == expected(step), state
         if overhead:
             assert abs(float(overhead.removesuffix("\u00a0%")) - 100 * step.flops.overhead) < 0.0501, state
-    offered = {state.get("attention") for state, _, _ in views}
-    assert offered == ({None} if path == "workshop/training-memory/" else {None, "eager"})
+    assert {state["accounting"] for state, *_ in views} == set(ACCOUNTINGS)
+
+
+# with batch sizes and ranks that no control offers, and counts far beyond what a double holds exactly
+@pytest.mark.parametrize("path", EXPLORERS)
+def test_the_scripts_sums_are_the_packages(page: Page, address: str, path: str) -> None:
+    page.goto(address + path)
+    grid = json.loads(page.locator(".ac-explorer script").inner_text())
+    chosen = random.Random(path)
+    states = []
+    for cell in chosen.choices(list(grid["cells"]), k=1000):
+        state = dict(zip(("model", "accounting", "attention", "policy"), cell.split("|"), strict=True))
+        sizes = {"seq_len": chosen.randint(1024, 2**20), "batch_size": chosen.randint(1, 999)}
+        ranks = {"ranks": chosen.randint(1, 5000), "optimizer": chosen.choice(list(grid["states"]))}
+        states.append(state | {name: str(value) for name, value in (sizes | ranks).items()})
+    answers = page.evaluate(
+        """states => {
+          const numbers = actckptNumbers(JSON.parse(document.querySelector(".ac-explorer script").textContent));
+          return states.map((state) => numbers.step(state)).map((step) => [step.parts.map(String), step.overhead]);
+        }""",
+        states,
+    )
+    most = 0
+    for state, (parts, overhead) in zip(states, answers, strict=True):
+        step = estimate(**asked(state))
+        assert list(map(int, parts)) == list(expected(step).values())[:-1], state
+        assert overhead == pytest.approx(step.flops.overhead, rel=1e-12), state
+        most = max(most, step.peak_bytes)
+    assert most > 2**53
 
 
 @pytest.mark.parametrize("path", EXPLORERS)
 def test_the_table_has_every_length(page: Page, address: str, path: str) -> None:
-    page.goto(address + path)
+    page.goto(address + path + "?policy=none")
     page.locator("input[name=accounting][value=llama]").focus()
     page.keyboard.press("Space")
     # opened after the choice, and open during the next one
     page.locator(".ac-explorer .ac-data summary").click()
     for ranks in (8, 64):
-        page.locator(f"input[name=ranks][value='{ranks}']").focus()
-        page.keyboard.press("Space")
+        control = page.locator(".ac-controls [name=ranks]")
+        if control.count() > 1:
+            page.locator(f"input[name=ranks][value='{ranks}']").focus()
+            page.keyboard.press("Space")
+        else:
+            control.select_option(str(ranks))
         rows = page.locator(".ac-explorer .ac-data tbody tr").evaluate_all(
             "rows => rows.map((row) => [...row.children].map((cell) => cell.textContent))"
         )
@@ -143,12 +127,77 @@ def test_the_table_has_every_length(page: Page, address: str, path: str) -> None
                 assert abs(float(cell.replace(",", "")) - n_bytes / 2**30) < 0.0501
 
 
+# Commands
+
+SAMPLE = [
+    {"model": model, "seq_len": seq_len, "batch_size": batch_size, "ranks": ranks, "optimizer": optimizer, **way}
+    for model, way in (
+        ("llama-3.1-8b", {"accounting": "llama", "attention": "flash", "policy": "every_2"}),
+        ("llama-3.1-405b", {"accounting": "llama", "attention": "eager", "policy": "pointwise"}),
+        ("gpt-3-175b", {"accounting": "paper", "attention": "eager", "policy": "full"}),
+        ("llama-3.2-1b", {"accounting": "workshop", "attention": "eager", "policy": "ffn"}),
+    )
+    for seq_len in ("1024", "98304")
+    for batch_size in ("1", "64")
+    for ranks in ("1", "1024")
+    for optimizer in ("adam-fp32", "adam-bf16", "adam-8bit")
+]
+
+
+def test_a_copied_command_prints_the_number_on_the_screen(
+    browser: Browser, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    for state in SAMPLE:
+        page.goto(address + "?" + "&".join(f"{name}={value}" for name, value in state.items()))
+        page.get_by_role("button", name="Copy as command").click()
+        page.get_by_role("button", name="Copied").wait_for()
+        program, *command = page.evaluate("navigator.clipboard.readText()").split(" ")
+        assert program == "actckpt"
+        assert cli.main([*command, "--json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        view = shown(page)
+        assert view == expected(estimate(**asked(state))), state
+        assert view["total"] == answer["peak_bytes"]
+        assert {name: view[name] for name in STATES} == {name: answer["states"][f"{name}_bytes"] for name in STATES}
+        # what a person reads in the terminal, and on the page
+        assert cli.main(command) == 0
+        peak = [
+            line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  peak ")
+        ]
+        assert page.locator(".ac-total data").inner_text().replace("\u00a0", " ") in [text.strip() for text in peak]
+    context.close()
+
+
+def test_a_copied_command_runs_in_a_shell(page: Page, address: str) -> None:
+    page.goto(address + "?model=llama-3.1-70b&seq_len=4096&policy=ffn&batch_size=4&ranks=64&optimizer=adam-8bit")
+    command = page.locator(".ac-command code").inner_text().removeprefix("actckpt ")
+    run = f"{sys.executable} -m actckpt {command} --json"
+    answer = subprocess.run(run, shell=True, capture_output=True, text=True, check=True)
+    assert shown(page)["total"] == json.loads(answer.stdout)["peak_bytes"]
+
+
+def test_without_a_clipboard_the_command_is_selected(page: Page, address: str) -> None:
+    page.add_init_script("Object.defineProperty(Navigator.prototype, 'clipboard', { get: () => undefined })")
+    failed = []
+    page.on("pageerror", lambda error: failed.append(error))
+    page.goto(address)
+    page.get_by_role("button", name="Copy as command").click()
+    assert "no clipboard" in page.locator(".ac-copied").inner_text()
+    assert page.evaluate("getSelection().toString()") == page.locator(".ac-command code").inner_text()
+    assert not failed
+    assert "pip install ." in page.locator(".ac-install").inner_text()
+
+
+# What is there, and what is not
+
+
 def test_attention_is_remembered_while_an_accounting_has_only_one_kind(page: Page, address: str) -> None:
     page.goto(address + "?accounting=llama&attention=eager&policy=full")
-    assert shown(page) == expected(
-        estimate("llama-3.1-8b", seq_len=16_384, policy="full", attention="eager", data_parallel=8)
-    )
-    assert page.locator(".ac-command code").inner_text().endswith("--accounting llama --attention eager")
+    step = estimate("llama-3.1-8b", seq_len=16_384, policy="full", attention="eager", data_parallel=8)
+    assert shown(page) == expected(step)
+    assert "--accounting llama --attention eager" in page.locator(".ac-command code").inner_text()
     for accounting, attention in (("paper", "eager"), ("llama", "eager")):
         page.locator(f"label:has(input[name=accounting][value={accounting}])").click()
         assert page.locator("input[name=attention]:checked").input_value() == attention
@@ -168,68 +217,21 @@ def test_what_an_accounting_lacks_is_disabled_and_says_why(page: Page, address: 
     with pytest.raises(InputError, match="llama accounting") as no_block:
         estimate("gpt-3-175b", seq_len=1024)
     assert page.locator("input[name=accounting][value=llama]").is_disabled()
-    assert str(no_block.value)[1:] in page.locator("#explorer-accounting-note").inner_text()
-    # neither that accounting nor that policy: the nearest view there is
-    state = page.locator(".ac-explorer form").evaluate("form => Object.fromEntries(new FormData(form))")
-    assert (state["accounting"], state["policy"]) == ("paper", "none")
-    assert page.locator("select[name=policy] option[value=pointwise]").is_disabled()
-    assert "paper accounting has no policy" in page.locator("#explorer-policy-note").inner_text()
+    assert str(no_block.value)[1:].partition(":")[0] in page.locator("#explorer-accounting-note").inner_text()
+    assert page.locator("input[name=accounting]:checked").input_value() == "paper"
+    assert page.locator("label[data-policy=pointwise]").is_hidden()
+    assert "paper accounting has no policy 'pointwise'" in page.locator("#explorer-policy-note").inner_text()
 
 
-def test_a_shared_address_restores_the_view(page: Page, browser: Browser, address: str) -> None:
+def test_a_detour_over_a_model_that_lacks_a_choice_loses_nothing(page: Page, address: str) -> None:
     page.goto(address)
-    page.get_by_label("Model").select_option("llama-3.1-405b")
-    page.get_by_label("Policy: what is recomputed").select_option("full")
-    page.get_by_role("slider", name="Sequence length").focus()
-    page.keyboard.press("Home")
+    page.locator("label[data-policy=save_attention]").click()
     before = shown(page)
-    assert before == expected(estimate("llama-3.1-405b", seq_len=1024, policy="full", data_parallel=8))
-    other = browser.new_page()
-    other.goto(page.url)
-    assert shown(other) == before
-    other.close()
-
-
-def test_by_touch(browser: Browser, address: str) -> None:
-    context = browser.new_context(viewport={"width": 375, "height": 812}, has_touch=True, is_mobile=True)
-    page = context.new_page()
-    page.goto(address)
-    page.locator("label:has(input[name=accounting][value=paper])").tap()
-    page.locator("label:has(input[name=ranks][value='64'])").tap()
-    slider = page.get_by_role("slider", name="Sequence length")
-    slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
-    page.touchscreen.tap(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
-    asked = {"seq_len": 131_072, "accounting": "paper", "data_parallel": 64}
-    assert shown(page) == expected(estimate("llama-3.1-8b", **asked))
-    context.close()
-
-
-def test_an_address_that_makes_no_sense_opens_the_first_view(page: Page, address: str) -> None:
-    page.goto(address + "?model=gpt-5&seq_len=-1&accounting=%3Cscript%3E")
-    assert shown(page) == expected(estimate("llama-3.1-8b", seq_len=16_384, data_parallel=8))
-
-
-@pytest.mark.parametrize("attention", ["flash", "eager"])
-def test_the_command_says_what_the_view_shows(page: Page, address: str, attention: str) -> None:
-    page.goto(address + f"?model=llama-3.1-70b&seq_len=4096&policy=ffn&accounting=llama&ranks=1&attention={attention}")
-    command = shlex.split(page.locator(".ac-command code").inner_text())
-    assert command[0] == "actckpt"
-    answer = subprocess.run([sys.executable, "-m", *command, "--json"], capture_output=True, text=True, check=True)
-    step, view = json.loads(answer.stdout), shown(page)
-    assert view["total"] == step["peak_bytes"]
-    assert {name: view[name] for name in step["activations"]["by_component"]} == step["activations"]["by_component"]
-    assert page.locator(".ac-one-rank").is_hidden()
-    page.locator("input[name=ranks][value='8']").focus()
-    page.keyboard.press("Space")
-    assert page.locator(".ac-one-rank").is_visible()
-
-
-def test_copy_as_command(browser: Browser, address: str) -> None:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.goto(address)
-    page.get_by_role("button", name="Copy as command").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == page.locator(".ac-command code").inner_text()
-    context.close()
+    assert before == expected(estimate("llama-3.1-8b", seq_len=16_384, policy="save_attention", data_parallel=8))
+    page.get_by_label("Model").select_option("gpt-3-175b")
+    assert page.locator("input[name=accounting]:checked").input_value() == "paper"
+    page.locator("[name=batch_size]").select_option("2")
+    page.get_by_label("Model").select_option("llama-3.1-8b")
+    page.locator("[name=batch_size]").select_option("1")
+    assert shown(page) == before
+    assert page.locator("input[name=policy]:checked").input_value() == "save_attention"

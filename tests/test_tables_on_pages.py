@@ -21,7 +21,7 @@ HALVED = sorted({*EVERY_LENGTH, *(3 * length // 2 for length in EVERY_LENGTH[:-1
 STEPS = range(1024, LONG + 1, 1024)
 TABLES: dict[str, dict[str, Callable[[], Cells]]] = {
     ".": {
-        "The peak, part by part, in GiB": lambda: memory.explorer(HALVED, "llama", ranks=8),
+        "The peak, part by part, in GiB": lambda: memory.explorer(HALVED, "llama", ranks=8, checkpointed=16),
         "share of what a block saves, %": charts.component_shares,
     },
     "questions": {

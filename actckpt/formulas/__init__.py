@@ -20,7 +20,8 @@ from actckpt.formulas.peak import block_backward_bytes, working_bytes
 from actckpt.formulas.saved import policy_flops
 from actckpt.ledger import Ledger
 from actckpt.policy import POLICIES, Policy, get_policy
-from actckpt.step import Flops, Head, States, Step
+from actckpt.states import States, get_optimizer
+from actckpt.step import Flops, Head, Step
 
 __all__ = ["ACCOUNTINGS", "accounting_policies", "estimate", "sweep"]
 
@@ -34,6 +35,7 @@ def estimate(
     accounting: str = "llama",
     attention: str | None = None,
     data_parallel: int = 1,
+    optimizer: str = "adam-fp32",
     rules: FlopRules | None = None,
 ) -> Step[int]:
     """What one training step keeps and computes, by the closed form.
@@ -50,13 +52,14 @@ def estimate(
         attention: "flash" or "eager". The workshop's and the paper's blocks have eager attention alone.
         data_parallel: The number of ranks that share the training states. The whole weights that a rank gathers for the
             block it is running are not counted.
+        optimizer: How the states are kept: a key of `OPTIMIZERS`.
         rules: How FLOPs are counted under the llama accounting; by default as PyTorch runs them.
 
     Raises:
         InputError: A value is unknown, out of range, or not modelled by the accounting.
     """
     config = get_config(model)
-    formulas = _formulas(config, policy, accounting, attention, data_parallel, rules)
+    formulas = _formulas(config, policy, accounting, attention, data_parallel, optimizer, rules)
     seq_len, batch_size = checked_count("seq_len", seq_len), checked_count("batch_size", batch_size)
     point = Point(config.axes(seq_len, batch_size))
     return formulas.map(point.count, formulas)
@@ -71,6 +74,7 @@ def sweep(
     accounting: str = "llama",
     attention: str | None = None,
     data_parallel: int = 1,
+    optimizer: str = "adam-fp32",
     rules: FlopRules | None = None,
 ) -> Step[IntArray]:
     """What `estimate` says at many lengths or batch sizes: every count is an int64 array.
@@ -83,6 +87,7 @@ def sweep(
         accounting: A key of `ACCOUNTINGS`.
         attention: "flash" or "eager".
         data_parallel: The number of ranks that share the training states.
+        optimizer: How the states are kept.
         rules: How FLOPs are counted.
 
     Raises:
@@ -90,7 +95,7 @@ def sweep(
         OverflowError: A count does not fit into 64 bits.
     """
     config = get_config(model)
-    formulas = _formulas(config, policy, accounting, attention, data_parallel, rules)
+    formulas = _formulas(config, policy, accounting, attention, data_parallel, optimizer, rules)
     sizes = checked_sizes(seq_len=seq_len, batch_size=batch_size)
     grid = Grid(_axes_over(config, **sizes))
     # a sum of counts that each fit may not: no count falls as S or B grows
@@ -120,6 +125,7 @@ def _formulas(
     accounting: str,
     attention: str | None,
     data_parallel: int,
+    optimizer: str,
     rules: FlopRules | None,
 ) -> Step[Formula]:
     policy, way = get_policy(policy), get_accounting(accounting)
@@ -135,13 +141,19 @@ def _formulas(
         raise InputError(
             f"the {way.name} accounting has no block for {config.name!r}: take the paper accounting, or a Llama model"
         )
-    rules = way.rules or rules or FlopRules()
-    return _unsized(config, way, policy, attention, rules, checked_count("data_parallel", data_parallel))
+    rules, ranks = way.rules or rules or FlopRules(), checked_count("data_parallel", data_parallel)
+    return _unsized(config, way, policy, attention, rules, ranks, get_optimizer(optimizer).name)
 
 
 @lru_cache(maxsize=1024)
 def _unsized(
-    config: ModelConfig, way: Accounting, policy: Policy, attention: str, rules: FlopRules, data_parallel: int
+    config: ModelConfig,
+    way: Accounting,
+    policy: Policy,
+    attention: str,
+    rules: FlopRules,
+    data_parallel: int,
+    optimizer: str,
 ) -> Step[Formula]:
     # the depth counts where blocks differ
     depth = config.n_layers if policy.every > 1 else 1
@@ -156,7 +168,7 @@ def _unsized(
         policy=policy,
         layers=tuple(stack.ledgers[kind] for kind in policy.layers(config.n_layers)),
         head=stack.head,
-        states=States.of(config.n_parameters, data_parallel),
+        states=States.of(config.n_parameters, data_parallel, optimizer),
         working_bytes=stack.working_bytes,
         flops=stack.flops,
     )

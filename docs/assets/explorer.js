@@ -1,250 +1,265 @@
-// The explorers: look numbers up in the grid that the package computed, and show them. No formula lives here.
+// The explorers: read the controls, ask for the numbers, and show them.
 (() => {
   const GIB = 2 ** 30;
-  const STATES = ["parameters", "gradients", "optimizer"];
-  const COUNTED = ["attention", "ffn", "norm", "checkpoint", "logits", "working"];
-  const PARTS = [...STATES, ...COUNTED];
-  const CONTROLS = ["model", "accounting", "attention", "policy", "seq_len", "ranks"];
-  const paper = matchMedia("print");
   const one = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const whole = new Intl.NumberFormat("en-US");
-  const number = (bytes) => one.format(bytes / GIB);
+  const paper = matchMedia("print");
+  const number = (bytes) => one.format(Number(bytes) / GIB);
   const gib = (bytes) => `${number(bytes)}\u00a0GiB`;
-  const sum = (counts) => counts.reduce((a, b) => a + b, 0);
+  const percent = (share) => `${one.format(100 * share)}\u00a0%`;
+
+  // writing what is there already would still cost a frame
+  function say(element, words) {
+    if (element && element.textContent !== words) element.textContent = words;
+  }
+
+  function exact(data, bytes) {
+    if (data.value === String(bytes)) return;
+    data.value = bytes;
+    data.title = `${whole.format(bytes)} bytes`;
+    say(data, gib(bytes));
+  }
+
+  // How a step fits a card; what is far too large is counted in cards
+  function room(card, bytes) {
+    const spare = card.bytes - bytes;
+    if (spare >= 0n) return `fits, ${gib(spare)} to spare`;
+    if (-spare <= card.bytes) return `too large by ${gib(-spare)}`;
+    return `fills ${whole.format((bytes + card.bytes - 1n) / card.bytes)} cards of ${card.gb}\u00a0GB`;
+  }
 
   function start(root) {
-    const grid = JSON.parse(root.querySelector("script[type='application/json']").textContent);
-    const form = root.querySelector("form");
     const find = (selector) => root.querySelector(selector);
     const all = (selector) => [...root.querySelectorAll(selector)];
+    const grid = JSON.parse(find("script[type='application/json']").textContent);
+    const cards = grid.cards.map((card) => ({ ...card, bytes: BigInt(card.bytes) }));
+    const numbers = globalThis.actckptNumbers(grid);
+    const controls = globalThis.actckptControls(root, grid);
+    const drawing = globalThis.actckptDrawing(root, cards);
+    const isList = root.dataset.chart === "policies";
     // looked up once, as a slider asks for them on every step
     const places = {
-      data: all("data[data-part]"),
-      rows: all("tr[data-part]"),
-      fits: all(".ac-fit li").map((item) => ({ item, bytes: Number(item.dataset.bytes), words: item.querySelector("span") })),
-      segments: all(".ac-stack .ac-segment"),
-      lines: all(".ac-bar .ac-capacity").map((line) => ({ line, bytes: Number(line.dataset.bytes) })),
-      columns: all(".ac-column"),
+      total: find(".ac-total data"),
+      gb: find(".ac-gb"),
+      card: find(".ac-outcome__card"),
+      outcome: find(".ac-outcome__words"),
+      chosen: all(".ac-chosen-policy"),
       length: find(".ac-seq_len"),
+      slider: find("[name='seq_len']"),
+      parts: all(".ac-parts data"),
+      rows: all(".ac-parts tr"),
+      fits: all(".ac-fit li"),
       overhead: find(".ac-overhead"),
       command: find(".ac-command code"),
-      oneRank: find(".ac-one-rank"),
+      notice: find(".ac-notice"),
       table: find(".ac-data"),
+      list: find(".ac-policies"),
+      take: find(".ac-take"),
     };
-    const opens = read();
-    let state = opens;
-    let favoured = Object.keys(grid.words.attention)[0];
-    let stackWidth = 0;
+    const policies = new Map(all("label.ac-policy").map((row) => [row.dataset.policy, rowOf(row)]));
+    // an accounting without the favoured attention opens with its own, and a list with the cheapest policy that fits
+    const [attention] = Object.keys(grid.words.attention);
+    const favoured = { attention, ...(isList && { policy: "" }) };
+    let wanted = { ...controls.read(), ...favoured };
+    let shown;
+    let steps;
+    let waiting;
+    let timer;
+    let sliding = false;
+    let inSight = true;
 
-    function read() {
-      const values = Object.fromEntries(new FormData(form));
-      values.seq_len = grid.lengths[values.seq_len];
-      return values;
+    function rowOf(row) {
+      const at = (selector) => row.querySelector(selector);
+      const [more, peak, remark, holds] = [".ac-more", ".ac-peak", "small", ".ac-holds"].map(at);
+      return { row, input: at("input"), more: more.firstChild, peak, remark, holds, bar: drawing.barOf(row) };
     }
 
-    function write() {
-      for (const name of CONTROLS) {
-        const value = name === "seq_len" ? grid.lengths.indexOf(Number(state.seq_len)) : state[name];
-        form.elements[name].value = value;
-      }
+    const card = () => cards.find(({ name }) => name === shown.card);
+    const answer = () => numbers.cheapest(steps, card()) ?? numbers.smallest(steps);
+
+    // From what is wanted to what is shown: the wanted stays as it is, for when it can be had again
+    function settle() {
+      shown = numbers.settle(wanted);
+      if (!isList) shown.policy ||= "none";
+      steps = isList ? numbers.steps(shown) : [numbers.step(shown)];
+      shown.policy ||= answer().policy;
     }
 
-    const index = () => grid.lengths.indexOf(Number(state.seq_len));
-    const count = (row, at) => grid.rows[row][0] * grid.rows[row][at + 1];
-
-    // A cell for each kind of attention, where an accounting has more than one
-    function cell({ model, accounting, attention, policy }) {
-      const name = `${model}|${accounting}|${policy}`;
-      return (attention !== grid.attentions[accounting]?.[0] && grid.others[name]) || grid.cells[name];
+    // Why a choice of a control cannot be had
+    function lacking(name, value) {
+      const owner = name === "accounting" ? shown.model : shown.accounting;
+      return grid.reasons[`${owner}|${value}`];
     }
 
-    // The bytes of each part, in the order of PARTS
-    function parts(shown, at) {
-      const rows = cell(shown);
-      return [...grid.ranks[`${shown.model}|${shown.ranks}`], ...COUNTED.map((_, i) => count(rows[i], at))];
-    }
+    // Why what was wanted is not shown
+    const lost = (name) => (wanted[name] === shown[name] ? undefined : lacking(name, wanted[name]));
 
-    // What the page's address asks for, where it is something that can be shown
-    function shared() {
-      const query = new URLSearchParams(location.search);
-      const wanted = { ...opens };
-      for (const name of CONTROLS) if (query.has(name)) wanted[name] = query.get(name);
-      const known = grid.lengths.includes(Number(wanted.seq_len)) && `${wanted.model}|${wanted.ranks}` in grid.ranks;
-      if (!known || !cell(wanted)) return opens;
-      if (query.has("attention") && has(wanted.accounting, wanted.attention)) favoured = wanted.attention;
-      return withAttention(wanted);
-    }
-
-    const has = (accounting, attention) => grid.attentions[accounting].includes(attention);
-
-    function withAttention(wanted) {
-      const attention = has(wanted.accounting, favoured) ? favoured : grid.attentions[wanted.accounting][0];
-      // where the page offers one kind, its field is hidden and says nothing
-      return { ...wanted, attention: attention in grid.words.attention ? attention : favoured };
-    }
-
-    // Where the new choice has no number: the nearest one that has
-    function settle(wanted) {
-      const accountings = Object.keys(grid.words.accounting).map((accounting) => ({ ...wanted, accounting }));
-      const plain = (near) => ({ ...near, policy: "none" });
-      return withAttention([wanted, plain(wanted), ...accountings, ...accountings.map(plain)].find(cell));
-    }
-
-    // Which choices there are, and why others are not
     function explain() {
-      const owners = { accounting: state.model, attention: state.accounting, policy: state.accounting };
-      for (const [name, owner] of Object.entries(owners)) {
+      for (const name of controls.names) {
         const note = find(`[id$="-${name}-note"]`);
-        if (!note) continue;
-        const values = Object.keys(grid.words[name]);
-        const reasons = values.map((value) => grid.reasons[`${owner}|${value}`]);
-        const inputs = [...form.querySelectorAll(`[name="${name}"] option, input[name="${name}"]`)];
-        values.forEach((value, i) => (inputs.find((input) => input.value === value).disabled = Boolean(reasons[i])));
-        note.querySelector(".ac-words").textContent = grid.words[name][state[name]];
-        note.querySelector(".ac-reason").textContent = reasons.find(Boolean) ?? "";
+        if (!note || !grid.words[name]) continue;
+        say(note.querySelector(".ac-words"), grid.words[name][shown[name]]);
+        if (!["accounting", "attention", "policy"].includes(name)) continue;
+        const missing = controls.values(name).filter((value) => lacking(name, value));
+        for (const choice of controls.choices[name]) choice.disabled = missing.includes(choice.value);
+        const all = `The ${shown.accounting} accounting has no ${missing.join(", ")}.`;
+        const reason = name === "policy" && missing.length > 1 ? all : lacking(name, missing[0]);
+        const kept = lost(name) && `${lost(name)} Your choice comes back with one that has it.`;
+        say(note.querySelector(".ac-reason"), kept ?? reason ?? "");
       }
     }
 
+    // The answer at once; the rest too, but for a slider, which does not wait for what is out of sight.
     // `moved` is true where nothing but the sequence length has changed
     function show(moved) {
-      const at = index();
-      const counts = parts(state, at);
-      const total = sum(counts);
-      const bytes = Object.fromEntries(PARTS.map((part, i) => [part, counts[i]]));
-      for (const data of places.data) {
-        const value = data.dataset.part === "total" ? total : bytes[data.dataset.part];
-        if (data.value === String(value)) continue;
-        data.value = value;
-        data.title = `${whole.format(value)} bytes`;
-        data.textContent = gib(value);
-      }
-      for (const row of places.rows) row.classList.toggle("ac-zero", bytes[row.dataset.part] === 0);
-      for (const { item, bytes: capacity, words } of places.fits) {
-        const spare = capacity - total;
-        item.className = spare >= 0 ? "ac-fits" : "ac-exceeds";
-        words.textContent = spare >= 0 ? `fits, ${gib(spare)} to spare` : `too large by ${gib(-spare)}`;
-      }
-      const length = `${whole.format(state.seq_len)} tokens`;
-      places.length.textContent = length;
-      form.elements.seq_len.setAttribute("aria-valuetext", length);
-      if (places.overhead) {
-        const overhead = grid.rows[cell(state)[COUNTED.length]][at + 1];
-        places.overhead.textContent = `${one.format(100 * overhead)}\u00a0%`;
-      }
-      places.command.textContent = command();
-      if (places.columns.length) columns(at, moved);
-      else bar(counts, total);
+      const step = steps.find(({ policy }) => policy === shown.policy);
+      const length = `${whole.format(shown.seq_len)} tokens`;
+      say(places.length, length);
+      places.slider.setAttribute("aria-valuetext", length);
+      exact(places.total, step.bytes);
+      say(places.gb, `${one.format(Number(step.bytes) / 1e9)}\u00a0GB`);
+      if (isList) outcome(step);
+      waiting = { step, moved: moved && (waiting?.moved ?? true) };
+      clearTimeout(timer);
+      if (sliding && !inSight) timer = setTimeout(rest, 200);
+      else rest();
+    }
+
+    function rest() {
+      if (!waiting) return;
+      const { step, moved } = waiting;
+      waiting = undefined;
+      places.parts.forEach((data, i) => exact(data, step.parts[i]));
+      places.rows.forEach((row, i) => row.classList.toggle("ac-zero", step.parts[i] === 0n));
+      places.fits.forEach((item, i) => {
+        item.className = step.bytes <= cards[i].bytes ? "ac-fits" : "ac-exceeds";
+        say(item.querySelector("span"), room(cards[i], step.bytes));
+      });
+      say(places.overhead, percent(step.overhead));
+      say(places.command, command());
+      if (isList) list();
+      else drawing.bar(step);
       if (moved) return;
       explain();
-      places.oneRank.hidden = state.ranks === "1";
       table();
     }
 
-    function bar(counts, total) {
-      const full = 1.04 * Math.max(total, ...places.lines.map(({ bytes }) => bytes));
-      for (const { line, bytes } of places.lines) {
-        line.style.left = `${(100 * bytes) / full}%`;
-        line.classList.toggle("ac-far", bytes > 0.7 * full);
+    // What is said of the chosen policy
+    function outcome(step) {
+      const fits = numbers.cheapest(steps, card());
+      const found = fits === step ? "The cheapest that fits." : `The cheapest that fits is ${fits?.policy}.`;
+      const standing = fits ? found : "No policy fits.";
+      say(places.card, card().label);
+      say(places.outcome, `${room(card(), step.bytes)}; ${percent(step.overhead)} more FLOPs. ${standing}`);
+      for (const name of places.chosen) say(name, step.policy);
+    }
+
+    function list() {
+      const fits = numbers.cheapest(steps, card());
+      const miss = numbers.nearestMiss(steps, card());
+      for (const { row } of policies.values()) row.hidden = true;
+      for (const each of steps) {
+        const { row, input, more, peak, remark, holds, bar } = policies.get(each.policy);
+        row.hidden = false;
+        row.classList.toggle("ac-best", each === fits);
+        row.classList.toggle("ac-over", each.bytes > card().bytes);
+        drawing.policy(row, bar, each, card());
+        input.checked = each.policy === shown.policy;
+        say(remark, each === fits ? "cheapest that fits" : each === miss ? room(card(), each.bytes) : "");
+        say(peak, gib(each.bytes));
+        if (more.data !== percent(each.overhead)) more.data = percent(each.overhead);
+        const held = cards.filter(({ bytes }) => each.bytes <= bytes).map(({ short }) => short);
+        say(holds, held.join(", ") || "none");
       }
-      places.segments.forEach((segment, i) => {
-        const share = counts[i] / full;
-        segment.style.width = `${100 * share}%`;
-        segment.classList.toggle("ac-narrow", share * stackWidth < 16 + 7 * segment.textContent.length);
-      });
-    }
-
-    // One scale for all policies of a model, so that switching between them shows what they save
-    function columns(chosen, moved) {
-      places.columns.forEach((column, at) => column.classList.toggle("ac-chosen", at === chosen));
-      if (moved) return;
-      const last = grid.lengths.length - 1;
-      const full = 1.04 * sum(parts({ ...state, policy: "none" }, last));
-      const round = roundBelow(full);
-      const gridline = find(".ac-gridline");
-      gridline.style.bottom = `${(100 * round) / full}%`;
-      gridline.querySelector("b").textContent = `${whole.format(round / GIB)}\u00a0GiB`;
-      places.columns.forEach((column, at) => {
-        const counts = parts(state, at);
-        for (const segment of column.children) {
-          const part = PARTS.indexOf(segment.dataset.part);
-          if (part >= 0) segment.style.height = `${(100 * counts[part]) / full}%`;
-        }
-      });
-      const line = find(".ac-plot .ac-capacity");
-      const card = places.fits.findLast(({ bytes }) => bytes <= full);
-      line.hidden = !card;
-      if (!card) return;
-      line.style.bottom = `${(100 * card.bytes) / full}%`;
-      line.querySelector("b").textContent = card.item.querySelector("b").textContent;
-    }
-
-    function roundBelow(bytes) {
-      const power = 10 ** Math.floor(Math.log10(bytes / GIB));
-      return Math.max(...[1, 2, 5].map((step) => step * power * GIB).filter((round) => round <= bytes));
+      const rows = steps.map(({ policy }) => policies.get(policy).row);
+      const follows = (row, i) => !i || rows[i - 1].compareDocumentPosition(row) & Node.DOCUMENT_POSITION_FOLLOWING;
+      // nobody is in the list while its order changes, so that moving a row takes no focus away
+      if (!rows.every(follows)) places.list.append(...rows);
+      places.take.hidden = answer().policy === shown.policy;
+      say(places.take, `Back to the answer, ${answer().policy}`);
+      drawing.lines(card());
     }
 
     // Ninety numbers and more: only where somebody looks at them
     function table() {
       if (!places.table.open && !paper.matches) return;
       places.table.querySelectorAll("tbody tr").forEach((row, at) => {
-        const counts = parts(state, at);
-        [...counts, sum(counts)].forEach((bytes, i) => (row.children[i + 1].textContent = number(bytes)));
+        const step = numbers.step({ ...shown, seq_len: grid.lengths[at] });
+        [...step.parts, step.bytes].forEach((bytes, i) => say(row.children[i + 1], number(bytes)));
       });
     }
 
     function command() {
-      const attention = grid.attentions[state.accounting].length > 1 && state.attention === "eager" ? " --attention eager" : "";
-      return `actckpt estimate --model ${state.model} --seq-len ${state.seq_len} --policy ${state.policy} --accounting ${state.accounting}${attention}`;
+      const { model, seq_len, policy, accounting, attention, batch_size, ranks, optimizer } = shown;
+      const options = [
+        ["model", model],
+        ["seq-len", seq_len],
+        ["policy", policy],
+        ["accounting", accounting],
+        // what the command takes by itself stays away
+        grid.attentions[accounting].length > 1 && attention !== "flash" && ["attention", attention],
+        batch_size !== "1" && ["batch-size", batch_size],
+        ranks !== "1" && ["data-parallel", ranks],
+        optimizer !== "adam-fp32" && ["optimizer", optimizer],
+      ];
+      return `actckpt estimate ${options.filter(Boolean).map(([name, value]) => `--${name} ${value}`).join(" ")}`;
     }
 
-    function remember() {
-      const query = new URLSearchParams(location.search);
-      for (const name of CONTROLS) query.set(name, state[name]);
-      history.replaceState(history.state, "", `?${query}${location.hash}`);
-    }
+    const remember = () => controls.remember({ ...shown, policy: isList && !wanted.policy ? "" : shown.policy });
 
-    function choose(wanted, by) {
-      if (by === "attention") favoured = wanted.attention;
-      const before = state;
-      state = settle(wanted);
+    function choose(changed) {
+      const before = shown;
+      wanted = { ...wanted, ...changed };
+      settle();
       // a slider is followed at once; what changes the picture otherwise glides there
-      const moved = CONTROLS.every((name) => name === "seq_len" || state[name] === before[name]);
-      if (!moved) write();
+      const moved = Object.keys(changed).every((name) => name === "seq_len") && shown.accounting === before.accounting;
+      if (!moved) controls.write(shown);
       root.classList.toggle("ac-glides", !moved);
+      say(places.notice, "");
       show(moved);
     }
 
-    form.addEventListener("input", (event) => choose(read(), event.target.name));
+    // the control that says so has changed, or else whatever differs from what is shown
+    function changed({ name }) {
+      const state = controls.read();
+      if (controls.names.includes(name)) return { [name]: state[name] };
+      const differs = controls.names.filter((each) => state[each] !== shown[each]);
+      return Object.fromEntries(differs.map((each) => [each, state[each]]));
+    }
+
+    root.addEventListener("input", (event) => {
+      sliding = event.target === places.slider;
+      choose(changed(event.target));
+    });
     // once a slider is let go, as browsers refuse an address that changes too often
-    form.addEventListener("change", remember);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    find(".ac-plot")?.addEventListener("click", (event) => {
-      const column = event.target.closest(".ac-column");
-      if (!column) return;
-      form.elements.seq_len.value = column.dataset.index;
-      choose(read(), "seq_len");
+    root.addEventListener("change", () => {
+      sliding = false;
+      rest();
+      remember();
+    });
+    new IntersectionObserver(([entry]) => {
+      inSight = entry.isIntersecting;
+      if (inSight) rest();
+    }).observe(find(".ac-result"));
+    controls.form.addEventListener("submit", (event) => event.preventDefault());
+    // a press on the policy that is shown changes nothing, and still is a choice
+    places.list?.addEventListener("click", ({ target }) => {
+      if (target.name === "policy") choose({ policy: target.value });
+    });
+    places.take?.addEventListener("click", () => {
+      choose({ policy: "" });
       remember();
     });
     places.table.addEventListener("toggle", table);
     paper.addEventListener("change", table);
-    const button = find(".ac-copy");
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(places.command.textContent);
-      button.textContent = "Copied";
-      setTimeout(() => (button.textContent = "Copy as command"), 1500);
-    });
+    globalThis.actckptCopy(find(".ac-command"), find(".ac-copied"));
 
-    const stack = find(".ac-stack");
-    if (stack) {
-      // reading a width while a slider moves would make the browser lay the page out twice
-      new ResizeObserver(([entry]) => {
-        stackWidth = entry.contentRect.width;
-        const counts = parts(state, index());
-        bar(counts, sum(counts));
-      }).observe(stack);
-    }
-    state = shared();
-    write();
+    const { state, wrong } = controls.asked();
+    wanted = { ...wanted, ...state };
+    settle();
+    const reasons = Object.keys(state).map(lost).filter(Boolean);
+    say(places.notice, [...controls.explained(wrong, shown), ...reasons].join(" "));
+    controls.write(shown);
     show(false);
     root.dataset.ready = "true";
   }

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import actckpt
-from actckpt import ACCELERATORS, ACCOUNTINGS, POLICIES, PRESETS
+from actckpt import ACCELERATORS, ACCOUNTINGS, OPTIMIZERS, POLICIES, PRESETS
 from book.components.template import mark
 
 FIGURES = Path(actckpt.__file__).parent / "figures"
@@ -20,6 +20,7 @@ def registries() -> str:
         "POLICIES": ("policies, each a `Policy`; `every_N` for any other N is a name too", POLICIES),
         "ACCELERATORS": ("accelerators, each an `Accelerator`", ACCELERATORS),
         "ACCOUNTINGS": ("accountings, each an `Accounting`", ACCOUNTINGS),
+        "OPTIMIZERS": ("ways to keep the states, each an `Optimizer`", OPTIMIZERS),
     }
     return "\n".join(
         f"- `{name}`: {words}. Its {mark(str(len(keys)))} keys are {', '.join(f'`{key}`' for key in keys)}."

@@ -19,7 +19,7 @@ from book.components.table import table
 from book.components.template import code, html
 
 EXAMPLES = {
-    "estimate": "estimate --model llama-3.1-8b --seq-len 16384 --policy ffn",
+    "estimate": "estimate --model llama-3.1-8b --seq-len 16384 --policy ffn --data-parallel 8",
     "measure": "measure --model llama-3.1-8b --seq-len 4096 --policy full",
     "models": "models",
     "policies": "policies",
@@ -48,9 +48,9 @@ FIELDS = {
     "activations.terms": "One block's saved tensors: name, component, bytes, shape, dtype.",
     "head.saved_bytes": "What the final norm, the output projection and the loss save.",
     "head.flops": "What they compute in a step.",
-    "states.parameters_bytes": "The parameters, on a rank that holds them all.",
+    "states.parameters_bytes": "The parameters, as one rank holds them.",
     "states.gradients_bytes": "Their gradients.",
-    "states.optimizer_bytes": "Adam's moments.",
+    "states.optimizer_bytes": "What the optimizer keeps beside them.",
     "peak_bytes": "The most that is in use at any moment of the step.",
     "flops.forward": "FLOPs of the blocks, forward.",
     "flops.backward": "FLOPs of the blocks, backward, without what is recomputed.",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from actckpt import ACCOUNTINGS, PRESETS
+from actckpt import ACCOUNTINGS, OPTIMIZERS, PRESETS
 from actckpt.figures.memory import component_shares
 from actckpt.policy import POLICIES
-from book.components import explorer as explorers
 from book.components.figure import figure
 from book.components.template import mark, render
 from book.quantities.grid import View
-from book.quantities.steps import LENGTHS, LONG, MODEL, RANKS, growth, overhead, saved, sbh
+from book.quantities.steps import CARD, LENGTHS, LONG, MODEL, RANKS, growth, overhead, saved, sbh
 from book.quantities.text import fixed, percent, span, tokens, with_unit
 
 VIEW = View(
@@ -23,13 +22,19 @@ VIEW = View(
     policies=tuple(POLICIES),
     # each power of two, and halfway to the next
     lengths=tuple(sorted({*LENGTHS, *(3 * length // 2 for length in LENGTHS[:-1])})),
-    opens={"model": MODEL, "accounting": "llama", "policy": "none", "seq_len": LONG, "ranks": RANKS},
+    opens={
+        "model": MODEL,
+        "accounting": "llama",
+        "policy": None,
+        "seq_len": LONG,
+        "ranks": RANKS,
+        "card": CARD.name,
+    },
+    chart="policies",
+    ranks=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+    batches=(1, 2, 4, 8, 16, 32, 64),
+    optimizers=tuple(OPTIMIZERS),
 )
-
-
-def explorer() -> Markup:
-    """The explorer."""
-    return explorers.explorer(VIEW)
 
 
 def headlines() -> Markup:

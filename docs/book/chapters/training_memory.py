@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from actckpt import ACCOUNTINGS, PRESETS
-from actckpt.step import ADAM_BYTES, GRADIENT_BYTES, PARAMETER_BYTES
+from actckpt import ACCOUNTINGS, OPTIMIZERS, PRESETS
+from actckpt.states import States
 from book.components.table import table
 from book.components.template import code, exact, swatch
 from book.quantities import steps
@@ -13,7 +13,7 @@ from book.quantities.grid import PARTS, STATES, View, parts_of
 from book.quantities.steps import CARD, LABEL, LONG, MODEL, SIZES, step
 from book.quantities.text import LABELS, model_label
 
-BYTES_EACH = {"parameters": PARAMETER_BYTES, "gradients": GRADIENT_BYTES, "optimizer": ADAM_BYTES}
+BYTES_EACH = {part: getattr(States.of(1), f"{part}_bytes") for part in STATES}
 EACH = sum(BYTES_EACH.values())
 
 VIEW = View(
@@ -26,6 +26,8 @@ VIEW = View(
     lengths=tuple(range(1024, LONG + 1, 1024)),
     opens={"model": MODEL, "accounting": "llama", "policy": "none", "seq_len": 4096, "ranks": 1},
     attentions=("flash",),
+    batches=(1, 2, 4, 8, 16, 32, 64),
+    optimizers=tuple(OPTIMIZERS),
 )
 
 

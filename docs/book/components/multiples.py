@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from actckpt import POLICIES
 from actckpt.hardware import GB, GIB
-from book.components.explorer import CARDS
 from book.components.table import table
 from book.components.template import data, exact, gib_cell, render, swatch
 from book.quantities import strategies, text
+from book.quantities.choices import CARDS
 from book.quantities.steps import MODEL, SIZES
 from book.quantities.strategies import COUNTED, LENGTHS, RANKS
 

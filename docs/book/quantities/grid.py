@@ -1,16 +1,14 @@
-"""What an explorer can show: a grid of exact numbers that the package computes, in a small form, and words for them."""
+"""What an explorer can show: for each choice the sums that give its numbers, and words for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import product
-from math import gcd
 from typing import Any
 
-import numpy as np
-
-from actckpt import ACCOUNTINGS, POLICIES, InputError, Step, estimate, sweep
+from actckpt import ACCOUNTINGS, OPTIMIZERS, POLICIES, PRESETS, InputError, Step, estimate
+from book.quantities.sums import Sum, in_proportion, largest, whole
 
 STATES = ("parameters", "gradients", "optimizer")
 COUNTED = ("attention", "ffn", "norm", "checkpoint", "logits", "working")
@@ -19,7 +17,7 @@ ATTENTIONS = {
     "flash": "Never writes the S × S scores down.",
     "eager": "Writes the S × S scores down, and keeps them.",
 }
-# JavaScript counts exactly up to here
+# JavaScript reads numbers exactly up to here
 LARGEST = 2**53
 
 
@@ -34,10 +32,12 @@ class View:
         accountings: Keys of `ACCOUNTINGS`.
         policies: Names in `POLICIES`.
         lengths: Sequence lengths.
-        opens: The state it opens in.
-        chart: "bar" for one bar, "columns" for one column a sequence length.
+        opens: The state it opens in; its policy may be None where the chart lists them: the cheapest that fits.
+        chart: "policies" for a list with a bar for each policy, "bar" for one bar.
         attentions: The kinds of attention that are offered; an accounting starts with the first that it has.
         ranks: Over how many data-parallel ranks the states may be shared.
+        batches: How many sequences a rank may have.
+        optimizers: How the states may be kept: keys of `OPTIMIZERS`.
     """
 
     name: str
@@ -50,19 +50,21 @@ class View:
     chart: str = "bar"
     attentions: Sequence[str] = ("flash", "eager")
     ranks: Sequence[int] = (1, 8, 64, 512)
+    batches: Sequence[int] = (1,)
+    optimizers: Sequence[str] = ("adam-fp32",)
 
     def kinds(self, accounting: str) -> tuple[str, ...]:
         """Those of the offered kinds of attention that an accounting has, or, where it has none of them, its own."""
         has = ACCOUNTINGS[accounting].attentions
         return tuple(kind for kind in self.attentions if kind in has) or has
 
-    def step(self, seq_len: int) -> Step[int]:
-        """The step that the view opens with, at a length."""
+    def step(self, seq_len: int, policy: str) -> Step[int]:
+        """The step that the view opens with, at a length and under a policy."""
         opens = self.opens
         return estimate(
             opens["model"],
             seq_len=seq_len,
-            policy=opens["policy"],
+            policy=policy,
             accounting=opens["accounting"],
             attention=self.kinds(opens["accounting"])[0],
             data_parallel=opens["ranks"],
@@ -81,30 +83,28 @@ def states_of(step: Step[Any]) -> dict[str, int]:
 
 
 def grid(view: View) -> dict[str, Any]:
-    """Everything that a view can show, in a small form: equal rows stand once, divided by what divides them."""
-    rows: dict[tuple[Any, ...], int] = {}
-    cells: dict[str, list[int]] = {}
-    others: dict[str, list[int]] = {}
+    """Everything that a view can show, in a small form: a sum stands once, as what each power of S and B is times."""
+    cells: dict[str, list[Sum]] = {}
     reasons: dict[str, str] = {}
     for model, accounting, policy in product(view.models, view.accountings, view.policies):
-        name = f"{model}|{accounting}|{policy}"
         for attention in view.kinds(accounting):
             try:
-                step = sweep(
-                    model, seq_len=np.array(view.lengths), policy=policy, accounting=accounting, attention=attention
-                )
+                found = _sums(model, accounting, attention, policy, view.lengths[0])
             except InputError as error:
                 reasons[f"{accounting}|{policy}"] = reasons[f"{model}|{accounting}"] = refusal(error)
                 continue
-            found = [rows.setdefault(row, len(rows)) for row in _rows(step, len(view.lengths))]
-            (others if name in cells else cells)[name] = found
+            cells[f"{model}|{accounting}|{attention}|{policy}"] = found
+    powers = sorted({power for sums in cells.values() for each in sums for power in each}, reverse=True)
+    rows = {_row(each, powers): None for sums in cells.values() for each in sums}
+    at = {row: index for index, row in enumerate(rows)}
     return {
         "lengths": list(view.lengths),
-        "cells": cells,
-        "others": others,
+        "powers": powers,
+        "sums": list(rows),
+        "cells": {name: [at[_row(each, powers)] for each in sums] for name, sums in cells.items()},
         "attentions": {accounting: view.kinds(accounting) for accounting in view.accountings},
-        "rows": list(rows),
-        "ranks": dict(_ranks(view)),
+        "parameters": {model: PRESETS[model].n_parameters for model in view.models},
+        "states": {name: _stored(name) for name in view.optimizers},
         "reasons": {key: reason for key, reason in reasons.items() if not _possible(key, cells)}
         | {
             f"{accounting}|flash": no_flash(accounting)
@@ -115,6 +115,7 @@ def grid(view: View) -> dict[str, Any]:
             "policy": {name: recomputes(name) for name in view.policies},
             "accounting": {name: described(name) for name in view.accountings},
             "attention": {name: ATTENTIONS[name] for name in view.attentions},
+            "optimizer": {name: sentence(OPTIMIZERS[name].description) for name in view.optimizers},
         },
     }
 
@@ -148,28 +149,35 @@ def sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _rows(step: Step[Any], n_lengths: int) -> Iterator[tuple[Any, ...]]:
-    parts = parts_of(step)
-    for part in COUNTED:
-        yield _divided(np.broadcast_to(parts[part], n_lengths).tolist())
-    yield (1, *(round(share, 6) for share in np.broadcast_to(step.flops.overhead, n_lengths).tolist()))
+def _sums(model: str, accounting: str, attention: str, policy: str, shortest: int) -> list[Sum]:
+    """The sums of `COUNTED` but the working set, what is recomputed, all FLOPs, and those of the most that is alive."""
+    # of a step only its working set is the largest of several sums
+    step: Step[Any] = estimate(model, seq_len=1, policy=policy, accounting=accounting, attention=attention).formula()
+    config, flops = PRESETS[model], step.flops
+    saved = [*step.by_component().values(), step.head.ledger.bytes]
+    return [
+        *(whole(form, config) for form in saved),
+        *in_proportion((flops.recompute, flops.forward + flops.backward), config),
+        *largest(step.working_bytes, config, shortest),
+    ]
 
 
-def _divided(row: list[int]) -> tuple[int, ...]:
-    if max(row) >= LARGEST:
-        raise OverflowError(f"{max(row)} is more than JavaScript can count exactly")
-    divisor = gcd(*row) or 1
-    return (divisor, *(count // divisor for count in row))
+def _row(each: Sum, powers: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    if max(each.values(), default=0) >= LARGEST:
+        raise OverflowError(f"{max(each.values())} is more than JavaScript reads exactly")
+    return tuple(each.get(power, 0) for power in powers)
 
 
-def _ranks(view: View) -> Iterator[tuple[str, list[int]]]:
-    for model, n in product(view.models, view.ranks):
-        yield f"{model}|{n}", list(states_of(estimate(model, seq_len=1, accounting="paper", data_parallel=n)).values())
+def _stored(optimizer: str) -> dict[str, list[list[int]]]:
+    # for each state what is stored: bytes, and the parameters that share them
+    kept = OPTIMIZERS[optimizer]
+    states = {"parameters": (kept.parameters,), "gradients": (kept.gradients,), "optimizer": kept.optimizer}
+    return {name: [list(asdict(stored).values()) for stored in each] for name, each in states.items()}
 
 
-def _possible(pair: str, cells: dict[str, list[int]]) -> bool:
+def _possible(pair: str, cells: dict[str, list[Sum]]) -> bool:
     first, second = pair.split("|")
     return any(
         first in (model, accounting) and second in (accounting, policy)
-        for model, accounting, policy in (cell.split("|") for cell in cells)
+        for model, accounting, _, policy in (cell.split("|") for cell in cells)
     )

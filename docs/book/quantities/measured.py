@@ -19,7 +19,8 @@ from actckpt import ModelConfig, Step
 from actckpt.config import get_config
 from actckpt.ledger import Ledger, Term
 from actckpt.policy import get_policy
-from actckpt.step import Flops, Head, States
+from actckpt.states import States
+from actckpt.step import Flops, Head
 
 CACHE = closure.ROOT / ".cache/measurements"
 
