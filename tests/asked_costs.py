@@ -175,7 +175,7 @@ def flash_attention_page() -> dict[str, str]:
         "… tokens it is": size(2 * C.n_heads * FAR**2),
         "or read four times,": gb(standard),
         "again for every tile,": gb(loads),
-        "one head are only": size(2 * 2 * seq_len * d),
+        "value head are only": size(2 * 2 * seq_len * d),
         "an L2 cache of": size(A100.l2_bytes),
         "but the first, only": gb(once),
         "the forward kernel takes": f"{launch.forward.block_m}",

@@ -10,14 +10,13 @@ import pytest
 from book.quantities.sources import PUBLISHED
 from changed_block import drop_saved, with_tensor
 
-import actckpt.step
 from actckpt import ACCELERATORS, ACCOUNTINGS, PRESETS, estimate
 from actckpt.algebra import Form, S
 from actckpt.blocks import block, gpt, llama
 from actckpt.blocks.block import Block
 from actckpt.formulas import flops, peak, saved, traffic
 from actckpt.ops.attention import reference
-from actckpt.states import States
+from actckpt.states import OPTIMIZERS, States, Stored
 from actckpt.step import Step
 from actckpt.tradeoff import Tradeoff
 
@@ -173,8 +172,8 @@ FAULTS: dict[str, Fault] = {
     "a short backward pass": stages(GPT, "forward", backward=lambda stage: stage.forward),
     "half of it again": changed(flops.workshop_overheads, lambda found, *_: {name: x / 2 for name, x in found.items()}),
     # the states, the logits, the peak
-    "one moment of Adam": attribute(actckpt.step, "ADAM_BYTES", lambda _: 4),
-    "bfloat16 parameters": attribute(actckpt.step, "PARAMETER_BYTES", lambda _: 2),
+    "one moment of Adam": attribute(OPTIMIZERS["adam-fp32"], "optimizer", lambda moments: moments[:1]),
+    "bfloat16 parameters": attribute(OPTIMIZERS["adam-fp32"], "parameters", lambda _: Stored(2)),
     "a weight too many": attribute(PRESETS["llama-3.1-8b"], "n_parameters", lambda count: count + 10**9),
     "states that no rank shares": lambda patch: patch.setattr(
         States, "of", classmethod(lambda cls, count, *_: cls(4 * count, 4 * count, 8 * count))

@@ -12,7 +12,7 @@ from actckpt import POLICIES, PRESETS, Step, estimate
 from actckpt.figures.memory import formula_and_measurement
 from book.components.figure import figure
 from book.components.table import table
-from book.components.template import code, swatch
+from book.components.template import code, mark, swatch
 from book.quantities.measured import measure
 from book.quantities.steps import CONFIG, LABEL, MODEL, SIZES
 from book.quantities.text import NBSP, gib, model_label, percent
@@ -50,8 +50,8 @@ def peaks() -> str:
     low = 1 - estimate(config, **how).working_bytes / measure(config, **how).working_bytes
     return (
         f"The peak agrees to the byte in **{equal}** of them. There is one known exception, with eager attention: for "
-        f"`core_attention` the formula leaves out a copy of one tensor, and its peak is {percent(low, 2)} too low for "
-        f"{LABEL}."
+        f"`core_attention` the formula leaves out a copy of one tensor, and its peak is {mark(percent(low, 2))} too low "
+        f"for {LABEL}."
     )
 
 
