@@ -187,7 +187,6 @@
     details.addEventListener("toggle", draw);
     restore();
     draw();
-    form.hidden = false;
     root.dataset.ready = "true";
   }
 

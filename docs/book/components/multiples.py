@@ -46,6 +46,8 @@ def picture() -> Markup:
         controls=_controls(),
         opens=[*map(str, opens), SCALE_FIRST],
         panels=[_panel(policy, opens, full, gridline) for policy in strategies.POLICIES],
+        key=text.LABELS.items(),
+        swatch=swatch,
         lengths=LENGTHS,
         tokens=text.tokens,
         numbers=_at(opens, len(LENGTHS) - 1) + _everywhere(opens),
