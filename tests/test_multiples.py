@@ -23,6 +23,8 @@ COUNTED = {
 }
 POLICIES = ("none", "attention", "ffn", "both")
 LONG, GIB = 16_384, 2**30
+# the height of a plot, in pixels
+PLOT = 260
 
 
 @pytest.fixture
@@ -49,24 +51,28 @@ def peaks(seq_len: int = LONG, model: str = MODELS[0], ranks: int = 1, **how: st
 
 
 # what the page shows for a choice: what each panel says, and its columns and its bar in pixels
-SHOWN = """([model, counted, ranks, scale, at]) => {
+SHOWN = r"""([model, counted, ranks, scale, at]) => {
   const root = document.querySelector("#lengths"), form = root.querySelector("form");
   for (const [name, value] of Object.entries({ model, counted, ranks, scale })) form.elements[name].value = value;
   form.elements.seq_len.value = at;
   form.dispatchEvent(new Event("input"));
-  const height = (e) => e.getBoundingClientRect().height;
+  const height = (e) => Number(e.getAttribute("height")), shown = (e) => getComputedStyle(e).display !== "none";
   return [...root.querySelectorAll(".ac-panel")].map((panel) => ({
     data: Object.fromEntries(
       [...panel.querySelectorAll("p data")].map((d) => [d.dataset.part, d.value || d.textContent])),
-    columns: [...panel.querySelectorAll("i")].map((column) => [height(column), column.matches(".ac-cut")]),
-    bar: [...panel.querySelectorAll(".ac-segment")].map(height),
-    levels: [...panel.querySelectorAll(".ac-level:not([hidden]) data")].map((d) => Number(d.value)),
+    // the top of every thin column, of whichever part is the highest there
+    tops: [...panel.querySelectorAll(".ac-panel__columns path")].flatMap((path) =>
+      [...path.getAttribute("d").matchAll(/M(\d+) [\d.]+V([\d.]+)/g)].map(([, at, y]) => [Number(at), Number(y)])),
+    chosen: height(panel.querySelector(".ac-panel__chosen")),
+    cut: shown(panel.querySelector(".ac-panel__cut")),
+    bar: [...panel.querySelectorAll("rect.ac-part")].map(height),
+    levels: [...panel.querySelectorAll(".ac-rung")].filter(shown).map((level) =>
+      [Number(level.textContent.replace(/,/g, "")), Number(level.firstElementChild.getAttribute("y1"))]),
   }));
 }"""
 
 
 def test_every_number_of_the_panels(page: Page, panels: Locator) -> None:
-    plot = panels.locator(".ac-panel__plot").first.evaluate("e => e.clientHeight")
     for model, counted, ranks, scale in product(MODELS, COUNTED, (1, 64), ("whole", "close")):
         how = COUNTED[counted]
         longest = peaks(LONG, model, ranks, **how)
@@ -77,40 +83,44 @@ def test_every_number_of_the_panels(page: Page, panels: Locator) -> None:
             for policy, panel in zip(POLICIES, found, strict=True):
                 step = estimate(model, seq_len=seq_len, policy=policy, data_parallel=ranks, **how)
                 assert int(panel["data"]["total"]) == step.peak_bytes
-                assert sum(panel["bar"]) == pytest.approx(plot * min(1, step.peak_bytes / full), abs=1)
-                height, cut = panel["columns"][at]
-                assert height == pytest.approx(plot * min(1, step.peak_bytes / full), abs=1)
-                assert cut == (step.peak_bytes > full)
+                height = PLOT * min(1, step.peak_bytes / full)
+                assert sum(panel["bar"]) == pytest.approx(height, abs=0.01)
+                assert panel["chosen"] == pytest.approx(height, abs=0.01)
+                assert min(y for place, y in panel["tops"] if place == at) == pytest.approx(PLOT - height, abs=0.01)
+                longest_of_it = estimate(model, seq_len=LONG, policy=policy, data_parallel=ranks, **how).peak_bytes
+                assert panel["cut"] == (longest_of_it > full)
                 if policy != "none":
                     none = estimate(model, seq_len=seq_len, data_parallel=ranks, **how).peak_bytes
                     assert int(panel["data"]["saved"]) == none - step.peak_bytes
                     more = float(panel["data"]["more"].removesuffix("\u00a0%"))
                     assert more == pytest.approx(100 * step.flops.overhead, abs=0.0501)
-            levels = found[0]["levels"]
-            # from zero in even steps of 1, 2 or 5 times a power of ten, on the same scale in every panel
+            # from zero in even steps of 1, 2 or 5 times a power of ten GiB, on the same scale in every panel
+            levels = [gib for gib, _ in found[0]["levels"]]
             assert levels == [index * levels[1] for index in range(len(levels))]
             assert 2 <= len(levels) <= 6
-            assert str(levels[1] // GIB).strip("0") in ("1", "2", "5")
-            assert all(panel["levels"] == levels for panel in found)
+            assert str(levels[1]).rstrip("0") in ("1", "2", "5")
+            for gib, y in found[0]["levels"]:
+                assert y == pytest.approx(PLOT * (1 - gib * GIB / full), abs=0.01)
+            assert all(panel["levels"] == found[0]["levels"] for panel in found)
 
 
 def test_parts_are_drawn_to_scale_and_named(page: Page, panels: Locator) -> None:
     full = 1.04 * max(peaks())
-    plot = panels.locator(".ac-panel__plot").first.evaluate("e => e.clientHeight")
     for policy in POLICIES:
         step = estimate(MODELS[0], seq_len=LONG, policy=policy)
-        sizes = {f"ac-{name}": n_bytes for name, n_bytes in step.by_component().items()}
-        for segment in panels.locator(f"[data-policy={policy}] .ac-segment").all():
-            kind = segment.get_attribute("class").split()[1]
-            height = segment.evaluate("e => e.getBoundingClientRect().height")
-            if kind in sizes:
-                assert height == pytest.approx(plot * sizes[kind] / full, abs=0.5)
-            named = segment.locator("b").is_visible()
-            assert named == (height >= 15), f"{policy} {kind}: {height}"
+        for part, n_bytes in step.by_component().items():
+            rect, name = (panels.locator(f"[data-policy={policy}] {tag}.ac-part.ac-{part}") for tag in ("rect", "text"))
+            height = PLOT * n_bytes / full
+            assert float(rect.get_attribute("height")) == pytest.approx(height, abs=0.01)
+            assert name.is_visible() == (height >= 15), f"{policy} {part}: {height}"
+            if name.is_visible():
+                words, box = name.bounding_box(), rect.bounding_box()
+                assert words["x"] + words["width"] < box["x"] + box["width"], "a name is cut off"
+                assert box["y"] < words["y"] + words["height"] / 2 < box["y"] + box["height"]
 
 
 def test_by_pointer(page: Page, panels: Locator) -> None:
-    place = panels.locator("[data-policy=ffn] .ac-panel__columns")
+    place = panels.locator("[data-policy=ffn] .ac-panel__hit")
     box = place.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 3.5 / 16, box["y"] + 200)
     assert totals(panels) == peaks(4096)
@@ -156,7 +166,7 @@ def test_by_touch(phone: Page, address: str) -> None:
     label = figure.locator("label", has_text="Workshop")
     label.tap()
     assert totals(figure) == peaks(LONG, accounting="workshop")
-    place = figure.locator("[data-policy=both] .ac-panel__columns")
+    place = figure.locator("[data-policy=both] .ac-panel__hit")
     place.scroll_into_view_if_needed()
     box = place.bounding_box()
     phone.touchscreen.tap(box["x"] + box["width"] * 5.5 / 16, box["y"] + 120)
@@ -185,25 +195,23 @@ def test_a_shared_address_restores_what_it_can(page: Page, address: str) -> None
 
 
 def test_the_lines_of_the_cards(page: Page, panels: Locator) -> None:
-    page.evaluate(SHOWN, [MODELS[0], "flash", "1", "whole", 15])
+    full = 1.04 * max(peaks())
     plot = panels.locator(".ac-panel__plot").first
-    height, full = plot.evaluate("e => e.clientHeight"), 1.04 * max(peaks())
-    lines = plot.locator(".ac-card-line:not([hidden])").evaluate_all(
-        """(lines) => lines.map((line) => [line.textContent.trim(), Number(line.dataset.bytes),
-          line.parentElement.getBoundingClientRect().bottom - line.getBoundingClientRect().bottom])"""
-    )
+    shown = """lines => lines.filter((line) => getComputedStyle(line).display !== "none").map((line) =>
+      [line.textContent, Number(line.dataset.bytes), Number(line.firstElementChild.getAttribute("y1"))])"""
+    lines = plot.locator(".ac-card-line").evaluate_all(shown)
     assert [words for words, _, _ in lines] == ["192\u00a0GB", "141\u00a0GB", "80\u00a0GB"]
     sold = {card.datasheet_bytes: card.memory_bytes for card in ACCELERATORS.values()}
-    for words, n_bytes, bottom in lines:
+    for words, n_bytes, y in lines:
         assert n_bytes <= sold[int(words.split()[0]) * 10**9]
-        assert bottom == pytest.approx(height * n_bytes / full, abs=2.5)
+        assert y == pytest.approx(PLOT * (1 - n_bytes / full), abs=0.01)
     # where they would stand on one another, the largest is left
     page.evaluate(SHOWN, [MODELS[0], "workshop", "1", "whole", 15])
-    assert plot.locator(".ac-card-line:not([hidden])").all_text_contents() == ["192\u00a0GB"]
+    assert [words for words, _, _ in plot.locator(".ac-card-line").evaluate_all(shown)] == ["192\u00a0GB"]
 
 
 def test_the_tables_follow(page: Page, panels: Locator) -> None:
-    panels.locator("summary").click()
+    panels.get_by_text("The numbers", exact=True).click()
     page.evaluate(SHOWN, ["llama-3.1-70b", "eager", "8", "whole", 3])
     parts, lengths = (
         table.locator("tr").evaluate_all(
@@ -228,8 +236,8 @@ def test_without_a_script(browser: Browser, address: str) -> None:
     figure = page.locator("#lengths")
     assert figure.locator("form").is_hidden(), "nothing dead is shown"
     assert [int(data.get_attribute("value")) for data in figure.locator("data[data-part=total]").all()] == peaks()
-    column, plot = (figure.locator(f"{where}").first.bounding_box() for where in ("i.ac-chosen", ".ac-panel__plot"))
-    assert column["height"] == pytest.approx((plot["height"] - 1) / 1.04, abs=1)
+    chosen = figure.locator(".ac-panel__chosen").first
+    assert float(chosen.get_attribute("height")) == pytest.approx(PLOT / 1.04, abs=0.01)
     assert figure.locator("table").first.is_visible()
     context.close()
 
@@ -241,12 +249,14 @@ def test_the_page_opens_as_it_was_published(browser: Browser, address: str) -> N
         context = browser.new_context(java_script_enabled=script, viewport={"width": 1400, "height": 900})
         page = context.new_page()
         page.goto(address + WHERE)
-        places = page.locator("#lengths :is(i, .ac-segment, .ac-level, .ac-card-line, .ac-panel data)")
-        found = [place.bounding_box() for place in places.all()]
-        drawn.append([(box["width"], box["height"]) if box else None for box in found])
+        places = page.locator("#lengths :is(path, rect.ac-part, text, line, .ac-panel data)").all()
+        drawn.append([(place.is_visible(), place.bounding_box(), place.text_content()) for place in places])
         context.close()
-    for before, after in zip(*drawn, strict=True):
-        assert before == pytest.approx(after, abs=0.6) if before and after else before == after
+    assert len(drawn[0]) > 100
+    for (shown, before, words), (still, after, same) in zip(*drawn, strict=True):
+        assert (shown, words) == (still, same)
+        if shown:
+            assert (before["width"], before["height"]) == pytest.approx((after["width"], after["height"]), abs=0.1)
 
 
 def test_a_scale_has_room_for_what_it_is_made_for() -> None:

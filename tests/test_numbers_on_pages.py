@@ -26,6 +26,7 @@ COMPUTED_CLASSES = {
     "ac-player",
     "ac-map",
     "ac-lesson__picture",
+    "ac-multiples",
     "doc-contents",
 }
 # typeset formulas are checked where they are written

@@ -12,17 +12,22 @@
     const form = root.querySelector("form");
     const range = form.elements.seq_len;
     const status = root.querySelector("[role='status']");
-    const plotHeight = parseFloat(root.style.getPropertyValue("--plot"));
+    const plotHeight = root.querySelector(".ac-panel__plot").height.baseVal.value;
+    const thin = root.querySelector(".ac-panel__chosen").width.baseVal.value;
+    const named = 15;
     const details = root.querySelector("details");
     const [parts, lengths] = [...details.querySelectorAll("tbody")];
     const sums = details.querySelector("tfoot tr");
     const panels = [...root.querySelectorAll(".ac-panel")].map((panel) => ({
       panel,
       policy: panel.dataset.policy,
-      columns: [...panel.querySelectorAll(".ac-panel__columns > i")],
-      bar: [...panel.querySelectorAll(".ac-panel__bar > span")],
-      levels: [...panel.querySelectorAll(".ac-level")],
+      columns: [...panel.querySelectorAll(".ac-panel__columns > path")],
+      chosen: panel.querySelector(".ac-panel__chosen"),
+      bar: [...panel.querySelectorAll("rect.ac-part")],
+      names: [...panel.querySelectorAll("text.ac-part")],
+      levels: [...panel.querySelectorAll(".ac-rung")],
       cards: [...panel.querySelectorAll(".ac-card-line")],
+      cut: panel.querySelector(".ac-panel__cut"),
       place: panel.querySelector(".ac-panel__axis output"),
       data: (part) => panel.querySelector(`data[data-part="${part}"]`),
     }));
@@ -40,53 +45,57 @@
       return grid.lengths.map((_, at) => [...states, ...rows.map((row) => row[0] * row[at + 1])]);
     }
 
-    // what stands above the top of a panel is cut off, and looks it
-    function gradient(column, shown) {
-      let below = 0;
-      const stops = column.flatMap((bytes, part) => {
-        if (!bytes) return [];
-        const from = below;
-        below += bytes;
-        return `var(--${grid.parts[part]}) ${(100 * from) / shown}% ${(100 * below) / shown}%`;
-      });
-      return `linear-gradient(to top,${stops})`;
-    }
+    const scale = (now) => grid.scales[CHOICES.map((name) => now[name]).join("|")];
+    const set = (element, values) => Object.entries(values).forEach(([name, value]) => element.setAttribute(name, value));
+    const display = (element, shown) => set(element, { display: shown ? "inline" : "none" });
 
     function draw() {
       const now = state();
-      const [full, gridline] = grid.scales[CHOICES.map((name) => now[name]).join("|")];
+      const [full, gridline] = scale(now);
+      // what stands above the top is cut off
+      const y = (bytes) => plotHeight * (1 - Math.min(bytes, full) / full);
       columns = panels.map(({ policy }) => counts(now, policy));
       panels.forEach((each, index) => {
-        each.columns.forEach((column, at) => {
-          const total = sum(columns[index][at]);
-          const shown = Math.min(total, full);
-          column.style.height = `${(100 * shown) / full}%`;
-          column.style.backgroundImage = gradient(columns[index][at], shown);
-          column.classList.toggle("ac-cut", total > full);
+        const below = grid.lengths.map(() => 0);
+        each.columns.forEach((path, part) => {
+          const pieces = columns[index].map((column, at) => {
+            const start = y(below[at]);
+            below[at] += column[part];
+            return column[part] ? `M${at} ${start}V${y(below[at])}h${thin}V${start}z` : "";
+          });
+          set(path, { d: pieces.join("") });
         });
         each.levels.forEach((level, step) => {
-          level.hidden = step * gridline > full;
-          level.style.bottom = `${(100 * step * gridline) / full}%`;
-          level.firstElementChild.value = step * gridline;
-          level.firstElementChild.textContent = whole.format((step * gridline) / GIB);
+          const bytes = step * gridline;
+          place(level, y(bytes), bytes <= full);
+          level.lastElementChild.textContent = whole.format(bytes / GIB);
         });
-        let above = 2;
+        let above = -plotHeight;
         for (const card of each.cards) {
-          const share = card.dataset.bytes / full;
-          card.hidden = share > 1 || (above - share) * plotHeight < 15;
-          if (!card.hidden) above = share;
-          card.style.bottom = `${100 * share}%`;
+          const bytes = Number(card.dataset.bytes);
+          const shown = bytes <= full && y(bytes) - above >= named;
+          if (shown) above = y(bytes);
+          place(card, y(bytes), shown);
         }
+        display(each.cut, Math.max(...below) > full);
       });
       show();
       if (!details.open) return;
       grid.lengths.forEach((_, at) => fill(lengths.rows[at], columns.map((column) => sum(column[at]))));
     }
 
+    // a line and its words, up or down
+    function place(group, at, shown) {
+      display(group, shown);
+      set(group.firstElementChild, { y1: at, y2: at });
+      set(group.lastElementChild, { y: at + 4 });
+    }
+
     function show() {
       const at = chosen();
       const now = state();
-      const full = grid.scales[CHOICES.map((name) => now[name]).join("|")][0];
+      const [full] = scale(now);
+      const y = (bytes) => plotHeight * (1 - Math.min(bytes, full) / full);
       const length = `${whole.format(grid.lengths[at])} tokens`;
       range.setAttribute("aria-valuetext", length);
       form.querySelector("output").textContent = length;
@@ -94,16 +103,16 @@
       panels.forEach((each, index) => {
         const column = columns[index][at];
         const total = sum(column);
-        each.columns.forEach((one, place) => one.classList.toggle("ac-chosen", place === at));
-        // what is below counts first, and the rest ends at the top
-        let room = full;
-        each.bar.forEach((segment, part) => {
-          const shown = Math.min(column[part], room);
-          room -= shown;
-          segment.style.height = `${(100 * shown) / full}%`;
-          segment.classList.toggle("ac-narrow", (plotHeight * shown) / full < 15);
+        set(each.chosen, { x: at, y: y(total), height: plotHeight - y(total) });
+        let below = 0;
+        each.bar.forEach((rect, part) => {
+          const bottom = y(below);
+          below += column[part];
+          const height = bottom - y(below);
+          set(rect, { y: y(below), height });
+          set(each.names[part], { y: bottom - height / 2 + 4 });
+          display(each.names[part], height >= named);
         });
-        each.bar[0].parentElement.classList.toggle("ac-cut", total > full);
         each.place.textContent = `${grid.lengths[at] / 1024}K`;
         write(each.data("total"), total);
         if (!index) return;
@@ -116,10 +125,10 @@
       fill(sums, columns.map((column) => sum(column[at])));
     }
 
-    function write(place, bytes) {
-      place.value = bytes;
-      place.title = `${whole.format(bytes)} bytes`;
-      place.textContent = gib(bytes);
+    function write(data, bytes) {
+      data.value = bytes;
+      data.title = `${whole.format(bytes)} bytes`;
+      data.textContent = gib(bytes);
     }
 
     function fill(row, values) {
@@ -149,21 +158,21 @@
 
     function under(event) {
       const box = event.currentTarget.getBoundingClientRect();
-      const place = Math.floor((grid.lengths.length * (event.clientX - box.left)) / box.width);
-      return Math.min(Math.max(place, 0), grid.lengths.length - 1);
+      const at = Math.floor((grid.lengths.length * (event.clientX - box.left)) / box.width);
+      return Math.min(Math.max(at, 0), grid.lengths.length - 1);
     }
 
     for (const { panel } of panels) {
-      const place = panel.querySelector(".ac-panel__columns");
-      place.addEventListener("pointermove", (event) => {
+      const hit = panel.querySelector(".ac-panel__hit");
+      hit.addEventListener("pointermove", (event) => {
         pointed = under(event);
         show();
       });
-      place.addEventListener("pointerleave", () => {
+      hit.addEventListener("pointerleave", () => {
         pointed = null;
         show();
       });
-      place.addEventListener("click", (event) => {
+      hit.addEventListener("click", (event) => {
         pointed = null;
         range.value = under(event);
         // the arrow keys go on from here
@@ -178,7 +187,6 @@
     details.addEventListener("toggle", draw);
     restore();
     draw();
-    form.hidden = false;
     root.dataset.ready = "true";
   }
 

@@ -6,11 +6,15 @@ The page carries exact numbers of the package; a small script adds and shows the
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from itertools import accumulate, pairwise
+from typing import Any
 
 from markupsafe import Markup
 
 from actckpt import POLICIES
 from actckpt.hardware import GB, GIB
+from book.components.pictures import svg
 from book.components.table import table
 from book.components.template import data, exact, gib_cell, render, swatch
 from book.quantities import strategies, text
@@ -20,8 +24,10 @@ from book.quantities.strategies import COUNTED, LENGTHS, RANKS
 
 NAME = "lengths"
 TITLE = "One step, four strategies, one scale: what stays in memory"
-# the height of a panel in pixels, and of a part that has room for its name
+# the height of a plot in pixels, and of a part that has room for its name
 PLOT, NAMED = 260, 15
+# shares of the width of a plot, and of the room of a thin column
+THIN_COLUMNS, BAR, THIN = 0.43, 0.51, 0.82
 SCALES = {"whole": "Whole", "close": "Close up"}
 COUNTED_FIRST, SCALE_FIRST = next(iter(COUNTED)), next(iter(SCALES))
 # names of parts that have to fit into a bar
@@ -39,13 +45,11 @@ def picture() -> Markup:
         title=TITLE,
         controls=_controls(),
         opens=[*map(str, opens), SCALE_FIRST],
-        panels=[_panel(policy, opens, full) for policy in strategies.POLICIES],
-        levels=[(n_bytes, text.fixed(n_bytes / GIB), n_bytes / full) for n_bytes in range(0, 6 * gridline, gridline)],
-        cards=_cards(full),
+        panels=[_panel(policy, opens, full, gridline) for policy in strategies.POLICIES],
+        key=text.LABELS.items(),
+        swatch=swatch,
         lengths=LENGTHS,
         tokens=text.tokens,
-        labels=SHORT,
-        plot=PLOT,
         numbers=_at(opens, len(LENGTHS) - 1) + _everywhere(opens),
         island=Markup(json.dumps(strategies.grid(), separators=(",", ":"))),
     )
@@ -61,10 +65,8 @@ def _controls() -> list[tuple[str, str, list[tuple[str, str]]]]:
     ]
 
 
-def _panel(policy: str, opens: Opening, full: int) -> dict[str, object]:
+def _panel(policy: str, opens: Opening, full: int, gridline: int) -> dict[str, object]:
     model, counted, ranks = opens
-    parts = strategies.parts(model, counted, policy, ranks)
-    columns = [dict(zip(parts, column, strict=True)) for column in zip(*parts.values(), strict=True)]
     total, none = (strategies.totals(model, counted, each, ranks)[-1] for each in (policy, "none"))
     return {
         "policy": policy,
@@ -72,33 +74,95 @@ def _panel(policy: str, opens: Opening, full: int) -> dict[str, object]:
         "total": exact(total, part="total"),
         "saved": data(none - total, text.gib(none - total, 1), part="saved"),
         "more": text.percent(strategies.overheads(model, counted, policy)[-1]),
-        "columns": [(sum(column.values()) / full, gradient(column)) for column in columns],
-        "bar": [(part, n_bytes / full, PLOT * n_bytes / full < NAMED) for part, n_bytes in columns[-1].items()],
+        "plot": Markup(_plot(strategies.parts(model, counted, policy, ranks), full, gridline)),
     }
 
 
-def gradient(column: dict[str, int]) -> str:
-    """A column's parts from below, as a CSS gradient with sharp edges."""
-    total, below, stops = sum(column.values()), 0, []
-    for part, n_bytes in column.items():
-        if n_bytes:
-            stops.append(f"var(--{part}) {100 * below / total:.2f}% {100 * (below + n_bytes) / total:.2f}%")
-            below += n_bytes
-    return f"linear-gradient(to top,{','.join(stops)})"
+def _plot(parts: dict[str, tuple[int, ...]], full: int, gridline: int) -> str:
+    # up and down in pixels, and from left to right in shares of whatever width there is
+    def y(n_bytes: int) -> float:
+        return PLOT * (1 - n_bytes / full)
+
+    ends = list(accumulate((counts[-1] for counts in parts.values()), initial=0))
+    places = {part: (y(below), y(end)) for part, (below, end) in zip(parts, pairwise(ends), strict=True)}
+    return svg.element(
+        "svg",
+        "".join(
+            [
+                svg.text(-7, -4, "GiB", cls="ac-quiet ac-unit", text_anchor="end"),
+                *(_level(n_bytes, y(n_bytes)) for n_bytes in range(0, 6 * gridline, gridline)),
+                _columns(parts, y, y(ends[-1])),
+                *(_segment(part, *at) for part, at in places.items()),
+                *_cards(full, y),
+                *(_label(part, *at) for part, at in places.items()),
+                svg.element("path", cls="ac-panel__cut", d="M0 2H9999", display="none"),
+            ]
+        ),
+        cls="ac-picture ac-panel__plot",
+        width=_of(1),
+        height=PLOT,
+        aria_hidden="true",
+    )
 
 
-def _cards(full: int) -> list[tuple[int, str, float, bool]]:
+def _of(width: float) -> str:
+    return f"{100 * width:g}%"
+
+
+def _level(n_bytes: int, y: float) -> str:
+    line = svg.element("line", cls="ac-grid", x2=_of(1), y1=y, y2=y)
+    words = svg.text(-7, y + 4, text.fixed(n_bytes / GIB), cls="ac-quiet", text_anchor="end")
+    return svg.group(line, words, cls="ac-rung", display="none" if y < 0 else None)
+
+
+def _columns(parts: dict[str, tuple[int, ...]], y: Callable[[int], float], top: float) -> str:
+    below, drawn = [0] * len(LENGTHS), []
+    for part, counts in parts.items():
+        ends = [start + n_bytes for start, n_bytes in zip(below, counts, strict=True)]
+        pieces = (
+            f"M{at} {y(start):.2f}V{y(end):.2f}h{THIN}V{y(start):.2f}z" if end > start else ""
+            for at, (start, end) in enumerate(zip(below, ends, strict=True))
+        )
+        drawn.append(svg.path("".join(pieces), cls=f"ac-area ac-{part}"))
+        below = ends
+    chosen: dict[str, Any] = {"x": len(LENGTHS) - 1, "y": top, "width": THIN, "height": PLOT - top}
+    drawn.append(svg.element("rect", cls="ac-panel__chosen", **chosen))
+    drawn.append(svg.element("rect", cls="ac-panel__hit", width=len(LENGTHS), height=PLOT))
+    return svg.element(
+        "svg",
+        "".join(drawn),
+        cls="ac-panel__columns",
+        width=_of(THIN_COLUMNS),
+        height=PLOT,
+        viewBox=f"0 0 {len(LENGTHS)} {PLOT}",
+        preserveAspectRatio="none",
+    )
+
+
+def _segment(part: str, bottom: float, top: float) -> str:
+    place: dict[str, Any] = {"x": _of(1 - BAR), "y": top, "width": _of(BAR), "height": bottom - top}
+    return svg.element("rect", cls=f"ac-box ac-part ac-{part}", **place)
+
+
+def _label(part: str, bottom: float, top: float) -> str:
+    place: dict[str, Any] = {"x": _of(1 - BAR), "dx": 4, "y": (top + bottom) / 2 + 4}
+    display = "none" if bottom - top < NAMED else None
+    return svg.element("text", SHORT[part], cls=f"ac-on ac-part ac-{part}", **place, display=display)
+
+
+def _cards(full: int, y: Callable[[int], float]) -> Iterator[str]:
     # a line for each size in which cards are sold, at the least that one of them holds, where their names do not touch
     sizes: dict[int, int] = {}
     for card in CARDS:
         sizes[card.datasheet_bytes] = min(card.memory_bytes, sizes.get(card.datasheet_bytes, card.memory_bytes))
-    above, lines = 2.0, []
+    above = -float(PLOT)
     for sold, n_bytes in sorted(sizes.items(), reverse=True):
-        share = n_bytes / full
-        shown = share <= 1 and (above - share) * PLOT >= NAMED
-        above = share if shown else above
-        lines.append((n_bytes, f"{sold // GB}{text.NBSP}GB", share, shown))
-    return lines
+        place = y(n_bytes)
+        shown = n_bytes <= full and place - above >= NAMED
+        above = place if shown else above
+        line = svg.element("line", cls="ac-line ac-ink", x2=_of(1), y1=place, y2=place)
+        words = svg.element("text", f"{sold // GB}{text.NBSP}GB", cls="ac-strong", x=_of(1), dx=7, y=place + 4)
+        yield svg.group(line, words, cls="ac-card-line", data_bytes=n_bytes, display=None if shown else "none")
 
 
 def _at(opens: Opening, index: int) -> Markup:
