@@ -41,7 +41,7 @@ def test_the_index_has_every_claim_on_a_line_and_is_filtered_too(page: Page, add
     )
     page.locator("label:has(#verdict-fails)").click()
     assert page.locator(".ac-claims-index tr[data-verdict]:visible").count() == visible(page)
-    # a chapter without any has no heading
+    # a section without any has no heading
     headings, groups = page.locator(".ac-claims-index .ac-group:visible"), page.locator(".ac-claims-index .ac-group")
     assert 0 < headings.count() < groups.count()
     lines.locator("a:visible").first.click()

@@ -1,5 +1,6 @@
 """How the built site's pages are laid out: the way about, how wide things are, and that nothing moves or is lost."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ pytestmark = pytest.mark.xdist_group("browser")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SOURCES = [*DOCS.rglob("*.md"), *(DOCS / "labs").glob("*.py")]
 PAGES = sorted(str(file.relative_to(DOCS).with_suffix("")).removesuffix("index") for file in SOURCES)
-SECTIONS = ["Home", "Questions", "Workshop", "Labs", "Evidence", "Exercises", "Reference"]
+NAV = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2].partition("\n\n")[0]
+SECTIONS = re.findall(r"^  - ([^:]+):", NAV, re.MULTILINE)
 
 # adds up how far things shift
 SHIFTS = """

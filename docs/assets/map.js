@@ -20,7 +20,6 @@
     const asked = new URLSearchParams(location.search).get("policy");
     if (policies.includes(asked)) form.elements.policy.value = asked;
     show(form.elements.policy.value);
-    form.hidden = false;
     root.dataset.ready = "true";
   }
 

@@ -88,7 +88,6 @@
     addEventListener("beforeprint", () => draw(still));
     addEventListener("afterprint", () => draw(frame));
     root.tabIndex = 0;
-    root.querySelector(".ac-player__controls").hidden = false;
     root.dataset.ready = "true";
   }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -11,6 +12,8 @@ from book.chapters.sources import ROOT, title
 from book.claims import CLAIMS, SECTIONS
 from book.claims.claim import Claim, Finding, Verdict, n
 from book.components.template import html, render
+
+HEADING = re.compile(r"^## (.+) \{ #(\w+) \}$", re.MULTILINE)
 
 
 def verdicts(claims: Iterable[Claim]) -> Counter[Verdict]:
@@ -44,11 +47,9 @@ def choices() -> Markup:
 
 
 def index() -> Markup:
-    """Every claim on a line with its verdict, by the chapter that teaches it."""
-    chapters: dict[str, list[Claim]] = {}
-    for claim in CLAIMS:
-        chapters.setdefault(_chapter(claim), []).append(claim)
-    return render("claims_index", chapters=chapters.items())
+    """Every claim on a line with its verdict, under the headings of the page."""
+    headings = HEADING.findall((ROOT / "docs/evidence/claims.md").read_text(encoding="utf-8"))
+    return render("claims_index", sections=[(heading, SECTIONS[name]) for heading, name in headings])
 
 
 def section(name: str) -> Markup:
@@ -59,13 +60,10 @@ def section(name: str) -> Markup:
 def card(claim: Claim) -> Markup:
     """One claim: what it says, what is computed, the verdict, and where to look."""
     found = claim.finding
-    return render("claim", claim=claim, found=found, verdict=said(found), chapter=_chapter(claim))
+    chapter = title(ROOT / f"docs/{claim.taught.partition('/#')[0].rstrip('/')}.md")
+    return render("claim", claim=claim, found=found, verdict=said(found), chapter=chapter)
 
 
 def said(found: Finding) -> str:
     """A verdict before its condition, which goes on with the sentence where it is one."""
     return "Holds only when" if found.verdict is Verdict.ONLY_WHEN else f"{found.verdict.label.capitalize()}."
-
-
-def _chapter(claim: Claim) -> str:
-    return title(ROOT / f"docs/{claim.taught.partition('/#')[0].rstrip('/')}.md")
