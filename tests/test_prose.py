@@ -128,7 +128,7 @@ def takeaways() -> dict[str, str]:
         "that holds. Of the six,": "2",
         "hold as they stand,": "4",
         "under a condition, and": "0",
-        "length is given, at": "16K",
+        "length is given, it is": "16K",
     }
 
 

@@ -159,7 +159,7 @@ def they_compose() -> Iterator[str]:
             width = per_byte * each.by_component()[part]
             yield svg.element("rect", cls=f"ac-area ac-{part}", x=x, y=y + 7, width=width, height=22)
             x += width
-        words = text.gib(each.total_bytes, 0)
+        words = text.gib(each.total_bytes)
         inside = x > WIDTH / 2
         yield svg.text(8 if inside else x + 8, y + 23, words, cls="ac-on ac-attention" if inside else "ac-strong")
 
