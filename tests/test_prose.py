@@ -153,7 +153,7 @@ def home() -> dict[str, str]:
         "head and token instead.": percent(cost("both", accounting="workshop")),
         "Llama 3.1 8B cost": f"{fixed(min(full), 1)}–{fixed(max(full), 1)} %",
         "1K and 128K tokens.": percent(saved("both", 1024, accounting="workshop")),
-        "attention, recomputed whole, saves": percent(saved("full")),
+        "with flash attention saves": percent(saved("full")),
     }
 
 
