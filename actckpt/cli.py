@@ -56,7 +56,7 @@ class CommandParser(Parser):
         self.check_options(args)
         namespace, extra = super().parse_known_args(args, namespace)
         if extra:
-            self.error(f"unexpected {' '.join(map(repr, extra))}: {self.prog} takes options alone")
+            self.error(f"unexpected {' '.join(map(repr, extra))}: {self.prog} takes only options")
         return namespace, extra
 
 
@@ -119,7 +119,7 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number: give one, of at least 1, in digits") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number: give one of at least 1, in digits") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

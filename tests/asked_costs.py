@@ -140,7 +140,7 @@ def flash_attention_page() -> dict[str, str]:
         return sum(getattr(kernel, what) for kernels in passes for kernel in kernels)
 
     def gb(passes: list[list[traffic.Kernel]]) -> str:
-        return f"{total(passes[:1], 'bytes') / 1e9:.2g} GB"
+        return f"{fixed(total(passes[:1], 'bytes') / 1e9, 3)} GB"
 
     def a_byte(passes: list[list[traffic.Kernel]]) -> str:
         return fixed(total(passes, "flops") / total(passes, "bytes"))
@@ -175,13 +175,13 @@ def flash_attention_page() -> dict[str, str]:
         "… tokens it is": size(2 * C.n_heads * FAR**2),
         "or read four times,": gb(standard),
         "again for every tile,": gb(loads),
-        "value head are only": size(2 * 2 * seq_len * d),
+        "key/value head are only": size(2 * 2 * seq_len * d),
         "an L2 cache of": size(A100.l2_bytes),
         "but the first, only": gb(once),
         "the forward kernel takes": f"{launch.forward.block_m}",
         # 163 KiB hold a tile of queries, of keys, of values and of the output, a fourth each
         "fits into shared memory,": f"{A100.shared_bytes // (4 * 2 * d)}",
-        "the table above takes": f"{launch.forward.block_m}",
+        "The package's kernel takes": f"{launch.forward.block_m}",
         "takes … queries and": f"{launch.forward.block_n}",
         "tile of keys takes": size(2 * launch.forward.block_n * d),
         "the scores. Of the": f"{rows * columns:,}",

@@ -103,7 +103,7 @@ def test_bars_of_what_the_blocks_keep() -> None:
         estimate(MODEL, seq_len=LONG, policy="ffn"),
     ]
     assert [word for word in said("they-compose") if word.endswith("GiB")] == [
-        f"{step.total_bytes / GIB:,.0f} GiB" for step in steps
+        f"{step.total_bytes / GIB:,.{0 if step.total_bytes >= 100 * GIB else 1}f} GiB" for step in steps
     ]
     parts = [step.by_component()[part] for step in steps for part in ("checkpoint", "norm", "attention", "ffn")]
     scale = lessons.WIDTH / steps[0].total_bytes

@@ -128,7 +128,7 @@ def takeaways() -> dict[str, str]:
         "that holds. Of the six,": "2",
         "hold as they stand,": "4",
         "under a condition, and": "0",
-        "length is given, at": "16K",
+        "length is given, it is": "16K",
     }
 
 
@@ -153,7 +153,7 @@ def home() -> dict[str, str]:
         "head and token instead.": percent(cost("both", accounting="workshop")),
         "Llama 3.1 8B cost": f"{fixed(min(full), 1)}–{fixed(max(full), 1)} %",
         "1K and 128K tokens.": percent(saved("both", 1024, accounting="workshop")),
-        "attention, recomputed whole, saves": percent(saved("full")),
+        "with flash attention saves": percent(saved("full")),
     }
 
 

@@ -40,7 +40,7 @@ globalThis.actckptControls = (root, grid) => {
       else {
         if (isWhole) state[name] = nearest(value, values(name));
         const words = JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-        const why = isWhole || !NUMBERS.includes(name) ? "is no choice here" : "is no whole number in digits";
+        const why = isWhole || !NUMBERS.includes(name) ? "is not a choice here" : "is not a whole number in digits";
         wrong[name] = `${name} ${words} ${why}`;
       }
     }

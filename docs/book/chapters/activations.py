@@ -73,7 +73,7 @@ def stack() -> Markup:
         title=f"What each layer of {LABEL} keeps for the backward pass",
         layers=list(_layers(LLAMA_STEP, LLAMA_NORMS, LLAMA_KEEPS, formula)),
         n_layers=CONFIG.n_layers,
-        at=f"flash attention, {AT}",
+        how=f"with flash attention at {AT}",
         assumes="Llama accounting with flash attention, one sequence, nothing recomputed.",
     )
 
@@ -86,8 +86,8 @@ def paper_stack() -> Markup:
         title="What each layer of a GPT keeps, by the paper",
         layers=list(_layers(PAPER_STEP, PAPER_NORMS, PAPER_KEEPS, symbolic)),
         n_layers=CONFIG.n_layers,
-        at=f"eager attention, {AT}",
-        assumes=f"Paper accounting at the sizes of {LABEL}, one sequence, nothing recomputed.",
+        how=f"at the sizes of {LABEL} and {AT}",
+        assumes="Paper accounting, one sequence, nothing recomputed.",
     )
 
 

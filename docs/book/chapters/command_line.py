@@ -32,7 +32,7 @@ WRONG = (
 )
 STATUSES = {
     0: "The answer is on standard output.",
-    1: "The answer could not be written: the disk is full, or the reader of a pipe has gone.",
+    1: "The answer could not be written: the disk is full, or the reader of the pipe is gone.",
     2: "The question cannot be answered: one line on standard error says why.",
 }
 FIELDS = {
@@ -42,10 +42,10 @@ FIELDS = {
     "accounting": "What was asked for, or `measured`.",
     "attention": "`flash` or `eager`.",
     "policy": "What is recomputed.",
-    "activations.per_layer_bytes": "What one block saves: one that the policy checkpoints, where it leaves some alone.",
+    "activations.per_layer_bytes": "What one block saves. If the policy checkpoints only some blocks, one of those.",
     "activations.total_bytes": "What all blocks save.",
-    "activations.by_component": "The same, split into components that add up to it.",
-    "activations.terms": "One block's saved tensors: name, component, bytes, shape, dtype.",
+    "activations.by_component": "The same, split into components. They add up to it.",
+    "activations.terms": "The saved tensors of one block: name, component, bytes, shape, dtype.",
     "head.saved_bytes": "What the final norm, the output projection and the loss save.",
     "head.flops": "What they compute in a step.",
     "states.parameters_bytes": "The parameters, as one rank holds them.",
@@ -55,7 +55,7 @@ FIELDS = {
     "flops.forward": "FLOPs of the blocks, forward.",
     "flops.backward": "FLOPs of the blocks, backward, without what is recomputed.",
     "flops.recompute": "FLOPs of the blocks that are recomputed.",
-    "flops.overhead": "The recomputed ones, as a share of the other two together.",
+    "flops.overhead": "`flops.recompute` divided by the sum of forward and backward.",
 }
 
 

@@ -44,27 +44,29 @@ def headlines() -> Markup:
     cards = (
         (
             f"{linear} SBH",
-            "bytes a block keeps, for each token and channel",
-            f"The paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps {mark(fixed(sbh(), 2))} in "
-            "another way: no masks, fewer heads for keys and values, three matrices in the FFN.",
+            "bytes that a block keeps, for each token and channel",
+            "This is the paper's GPT block with dropout, without the S² term. Llama 3.1 8B keeps "
+            f"{mark(fixed(sbh(), 2))}, but other tensors: no masks, fewer heads for keys and values, three matrices in "
+            "the FFN.",
         ),
         (
             f"{squared} nS²",
             "bytes of attention matrices, for each head and pair of tokens",
-            "Eager attention with dropout. Flash attention keeps one number for each head and token instead.",
+            "This is eager attention with dropout. Flash attention keeps one number for each head and token instead.",
         ),
         (
             percent(overhead("both", accounting="workshop")),
             "more FLOPs to recompute everything",
-            "A backward pass of exactly twice the forward. PyTorch stops a recomputation early, and flash attention's "
-            f"backward is longer: whole blocks of Llama 3.1 8B cost {mark(with_unit(span(overheads), '%'))} "
-            f"between {tokens(LENGTHS[0])} and {tokens(LENGTHS[-1])} tokens.",
+            "This assumes a backward pass that costs exactly two forward passes. PyTorch stops a recomputation early, "
+            "and the backward pass of flash attention is longer. So whole blocks of Llama 3.1 8B cost "
+            f"{mark(with_unit(span(overheads), '%'))} between {tokens(LENGTHS[0])} and {tokens(LENGTHS[-1])} tokens.",
         ),
         (
             percent(saved("both", seq_len=LENGTHS[0], accounting="workshop")),
             "of the activations saved, and more with length",
-            f"The workshop's accounting of Llama 3.1 8B, both halves recomputed, {tokens(LENGTHS[0])} tokens. The "
-            f"real block with flash attention, recomputed whole, saves {mark(percent(saved('full')))} at any length.",
+            f"This is the workshop's count for Llama 3.1 8B at {tokens(LENGTHS[0])} tokens, with both halves "
+            f"recomputed. The real block with flash attention saves {mark(percent(saved('full')))} at any length, if "
+            "it is recomputed whole.",
         ),
     )
     return render("headlines", cards=[(mark(number), what, Markup(assumes)) for number, what, assumes in cards])

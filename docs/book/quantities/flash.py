@@ -11,6 +11,7 @@ from actckpt.ops.attention.config import launches
 from book.quantities import tiles
 from book.quantities.sources import PUBLISHED
 from book.quantities.steps import CONFIG, LENGTHS, step
+from book.quantities.text import Written, gb
 
 SEQ_LEN = 4096
 DEVICE = ACCELERATORS["a100-80gb"]
@@ -62,9 +63,9 @@ def attention_bytes(attention: str) -> int:
     return int(step(seq_len=SEQ_LEN, attention=attention).block.component_bytes("attention"))
 
 
-def moved(kernels: Kernels) -> str:
+def moved(kernels: Kernels) -> Written:
     """What a forward pass moves."""
-    return f"{traffic.moved_bytes(kernels.forward) / 1e9:.2g}\u00a0GB"
+    return gb(traffic.moved_bytes(kernels.forward), 3)
 
 
 def intensity(kernels: Kernels) -> float:
