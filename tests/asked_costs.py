@@ -58,7 +58,7 @@ def compute_cost() -> dict[str, str]:
         "8B costs … to": percent(full[-1]),
         "run again. It is": percent(LAYERS * 2 * 1024 * H * C.ffn_size / once.forward, 0),
         # what there is more of at twice the length is the attention op
-        "forward pass takes two:": fixed((twice.backward - 2 * once.backward) / (twice.forward - 2 * once.forward), 1),
+        "forward pass takes two:": times((twice.backward - 2 * once.backward) / (twice.forward - 2 * once.forward)),
         # torchtitan, docs/performance.md
         "for memory. torchtitan reports": "2,162 words/s",
         "13B without recomputation and": "1,904 words/s",

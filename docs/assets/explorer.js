@@ -176,7 +176,7 @@
       // nobody is in the list while its order changes, so that moving a row takes no focus away
       if (!rows.every(follows)) places.list.append(...rows);
       places.take.hidden = answer().policy === shown.policy;
-      say(places.take, `Back to the answer, ${answer().policy}`);
+      say(places.take, `Back to ${answer().policy}`);
       drawing.lines(card());
     }
 
