@@ -264,7 +264,7 @@ class Largest:
         return self.written(TEXT)
 
     def written(self, style: Style) -> str:
-        """The forms in a notation, one beside the other."""
+        """The forms in a notation, one after the other."""
         return style.largest.format(", ".join(form.written(style) for form in self.forms))
 
 

@@ -43,7 +43,7 @@ def apply(model: M, policy: str | Policy) -> M:
         policy: A name in `POLICIES`, `every_N`, or a `Policy`.
 
     Raises:
-        InputError: The policy is unknown, or there is no `LlamaBlock` in the model. The model is then as it was. And in
+        InputError: The policy is unknown, or there is no `LlamaBlock` in the model. The model is then unchanged. And in
             training, a second backward pass through one graph whose policy keeps some ops.
     """
     policy = get_policy(policy)

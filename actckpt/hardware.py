@@ -13,7 +13,7 @@ programming guide, technical specifications by compute capability)."""
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A GPU as its maker's datasheet states it, and its memory as the driver does.
+    """A GPU as its datasheet describes it, with the memory that its driver reports.
 
     Attributes:
         name: The key in `ACCELERATORS`.
@@ -27,7 +27,7 @@ class Accelerator:
         sram_bytes: L1 cache and shared memory of one streaming multiprocessor.
         shared_bytes: The part of it that one thread block can take as shared memory.
         source: Where the figures come from.
-        l2_bytes: The L2 cache that all streaming multiprocessors share, where a source states it.
+        l2_bytes: The L2 cache that all streaming multiprocessors share, if a source states it.
     """
 
     name: str

@@ -35,7 +35,7 @@ class Term(Generic[Count]):
         component: One of `COMPONENTS` for a block's tensor; "logits" for the head's.
         shape: Its sizes.
         dtype: A key of `ITEM_BYTES`.
-        axes: The formulas of its sizes; empty where it was measured.
+        axes: The formulas of its sizes; empty if it was measured.
         one: 1, an array of ones, or the formula of 1: what its sizes multiply.
     """
 
@@ -63,7 +63,7 @@ class Term(Generic[Count]):
         return ITEM_BYTES[self.dtype]
 
     def formula(self) -> Form:
-        """Its size in bytes as a formula; a number where it was measured."""
+        """Its size in bytes as a formula, or a number if it was measured."""
         axes: tuple[Any, ...] = self.axes or self.shape
         return prod(axes, start=Form.of(self._item_bytes))
 
@@ -90,7 +90,7 @@ class Ledger(Generic[Count]):
 
     Attributes:
         terms: The terms.
-        zero: What no term at all comes to: 0, an array of zeros, or the formula of 0.
+        zero: The sum of no terms: 0, an array of zeros, or the formula of 0.
     """
 
     terms: tuple[Term[Count], ...] = ()

@@ -50,7 +50,7 @@ def measure(
             what ops hand to each other: not what one allocates while it runs, nor what an allocator rounds up.
 
     Raises:
-        InputError: A value is unknown or out of range, or the model is no Llama.
+        InputError: A value is unknown or out of range, or the model is not a Llama.
     """
     config, policy = get_config(model), get_policy(policy)
     s, b = checked_count("seq_len", seq_len), checked_count("batch_size", batch_size)
@@ -72,18 +72,18 @@ def measure_step(
     data_parallel: int = 1,
     optimizer: str = "adam-fp32",
 ) -> Step[int]:
-    """What one training step of `llama` as it stands keeps and computes; its gradients are there afterwards.
+    """What one training step of `llama`, as it is, keeps and computes. The step leaves gradients on the model.
 
     Args:
         llama: A model, on any device, to which `policy` has been applied.
         tokens: [B, S], int64.
         targets: [B, S], int64.
-        policy: By whose name and components the ledgers are put in order.
+        policy: The policy whose name and components order the ledgers.
         data_parallel: The number of ranks that share the training states.
         optimizer: How the states are kept: a key of `OPTIMIZERS`.
 
     Raises:
-        InputError: The model is no `Llama`, or the tokens and targets are not what they must be.
+        InputError: The model is not a `Llama`, or the tokens and targets are not what they must be.
     """
     policy = get_policy(policy)
     if not isinstance(llama, Llama):
@@ -135,7 +135,7 @@ def measure_step(
 
 
 def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger[int]:
-    """What `module` keeps for its backward pass when it is run on `inputs`, without its parameters and buffers.
+    """What `module` keeps for its backward pass when it runs on `inputs`, without its parameters and buffers.
 
     Any module will do, also one that checkpoints. The tensors among its arguments count if they are kept, and are
     called `input`; any other tensor has the name of the module that wrote it, and outside a Llama of this package the
@@ -152,7 +152,7 @@ def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger[int]
         options: The same, by name.
 
     Raises:
-        InputError: It is no module.
+        InputError: It is not a module.
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"the module is {shown(module)}: it must be a torch.nn.Module")

@@ -28,11 +28,11 @@ class Style:
     """How a formula is written: `TEXT`, `LATEX`, `PYTHON` or `JAVASCRIPT`.
 
     Attributes:
-        times: What stands between two factors.
+        times: What is written between two factors.
         power: A factor with an exponent.
         over: A fraction.
         largest: The largest of several sums.
-        is_code: Whether the whole stands over one divisor, so that a division of whole numbers is the last step.
+        is_code: Whether the whole sum is divided once at the end, so that the division of whole numbers is the last step.
     """
 
     times: str

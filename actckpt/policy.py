@@ -154,9 +154,9 @@ POLICIES: dict[str, Policy] = {
                 Region("swiglu_and_down"),
             ),
         ),
-        Policy("every_2", "the whole block, in one block of every 2", _FULL, every=2),
-        Policy("every_3", "the whole block, in one block of every 3", _FULL, every=3),
-        Policy("every_4", "the whole block, in one block of every 4", _FULL, every=4),
+        Policy("every_2", "one block in every 2, as a whole", _FULL, every=2),
+        Policy("every_3", "one block in every 3, as a whole", _FULL, every=3),
+        Policy("every_4", "one block in every 4, as a whole", _FULL, every=4),
     )
 }
 
@@ -181,4 +181,4 @@ def get_policy(policy: str | Policy) -> Policy:
         raise InputError(f"policy {policy!r}: N must be at least 2")
     if n == 1:
         raise InputError(f"policy {policy!r} checkpoints every block: its name is 'full'")
-    return Policy(policy, f"the whole block, in one block of every {n}", _FULL, every=n)
+    return Policy(policy, f"one block in every {n}, as a whole", _FULL, every=n)

@@ -34,7 +34,7 @@ class Optimizer:
         description: What it keeps, in words.
         parameters: A weight.
         gradients: Its gradient.
-        optimizer: Each number that the optimizer keeps beside them.
+        optimizer: Each number that the optimizer keeps in addition.
         source: Where that is stated.
     """
 
@@ -103,7 +103,7 @@ class States:
     Attributes:
         parameters_bytes: The weights.
         gradients_bytes: Their gradients.
-        optimizer_bytes: What the optimizer keeps beside them.
+        optimizer_bytes: What the optimizer keeps in addition.
         data_parallel: The number of ranks that share them.
         optimizer: A key of `OPTIMIZERS`.
     """

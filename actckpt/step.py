@@ -72,10 +72,10 @@ class Step(Generic[Count]):
         layers: What each of the L blocks saves.
         head: What comes after the blocks.
         states: Parameters, gradients and optimizer.
-        working_bytes: What is alive at the peak beside the states. The workshop's and the paper's accountings have what
+        working_bytes: What is in use at the peak, in addition to the states. The workshop's and the paper's accountings have what
             is saved and no more: the gradients, and the block that is rebuilt, are not counted there.
         flops: Of the L blocks.
-        formulas: The same step before sizes were put in; None where it was measured.
+        formulas: The same step before sizes were put in; None if it was measured.
     """
 
     model: str
@@ -94,7 +94,7 @@ class Step(Generic[Count]):
 
     @property
     def block(self) -> Ledger[Count]:
-        """What one block saves: one that the policy checkpoints, where it checkpoints only some."""
+        """What one block saves. If the policy checkpoints only some blocks, one of those."""
         checkpointed = (ledger for layer, ledger in enumerate(self.layers) if self.policy.checkpoints(layer))
         return next(checkpointed, self.layers[0])
 
@@ -105,7 +105,7 @@ class Step(Generic[Count]):
 
     @property
     def peak_bytes(self) -> Count:
-        """The most that is alive at any moment of the step."""
+        """The most that is in use at any moment of the step."""
         working: Any = self.working_bytes
         return self.states.bytes + working
 
@@ -116,7 +116,7 @@ class Step(Generic[Count]):
     def formula(self) -> Step[Formula]:
         """The step with a formula in the place of every count.
 
-        What takes a `Step` takes this as well: `step.formula().block.bytes` is a formula, and `str` of it a text.
+        Whatever takes a `Step` takes this as well: `step.formula().block.bytes` is a formula, and `str` of it a text.
 
         Raises:
             InputError: The step was measured.

@@ -38,8 +38,8 @@ def questions() -> dict[str, str]:
         "nothing under flash attention:": percent(saved("core_attention"), 2),
         # seven matmuls, two of them run before: five for two
         "of flash attention costs": times(5 / 2),
-        "What is left is": fixed(100 * full[0], 1),
-        "is left is …–": percent(full[-1]),
+        "longer. That leaves": fixed(100 * full[0], 1),
+        "That leaves …–": percent(full[-1]),
         "it, full would cost": percent(cost("full", rules=FlopRules(early_stop=False))),
         "cost … and not": percent(cost("full")),
         "left to free. From": f"{parity_length(M):,}",
@@ -50,7 +50,7 @@ def questions() -> dict[str, str]:
         "SwiGLU product, and saves": percent(saved("pointwise"), 0),
         # NVIDIA's data sheet: 3.35 TB/s
         "an H100 at least": fixed((kept() - kept("pointwise")) / 3.35e9, 1),
-        "do the logits cost?": gib(logits),
+        "logits cost? They cost": gib(logits),
         "float32 for each of": f"{C.vocab_size:,}",
         "words and each of": f"{LONG:,}",
         "The loss holds them": "3",

@@ -13,7 +13,7 @@ Weights = Mapping[str, tuple[Form, ...]]
 
 @dataclass(frozen=True)
 class Traits:
-    """What a block has beside its sizes.
+    """What a block has in addition to its sizes.
 
     Attributes:
         qkv_bias: Whether the q, k and v projections have a bias.

@@ -134,7 +134,7 @@ class ModelConfig:
 
     @cached_property
     def traits(self) -> Traits:
-        """What a block has beside its sizes."""
+        """What a block has in addition to its sizes."""
         return Traits(self.qkv_bias, self.qk_norm, self.sliding_window is not None)
 
     def axes(self, seq_len: int, batch_size: int = 1) -> dict[str, int]:

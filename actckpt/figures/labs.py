@@ -44,7 +44,7 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> go.Figure:
 
 
 def saved_by_policy(steps: Sequence[Step[int]]) -> go.Figure:
-    """What all blocks keep under each policy, component by component, with what is recomputed beside each bar."""
+    """What all blocks keep under each policy, component by component, with what is recomputed next to each bar."""
     policies = [step.policy.name for step in steps]
     sizes = {component: [step.by_component()[component] / MIB for step in steps] for component in COMPONENTS}
     traces: list[Any] = [

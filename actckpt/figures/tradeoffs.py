@@ -119,7 +119,7 @@ def compute_shares(model: str | ModelConfig, seq_len: int, **how: Any) -> dict[s
 
 
 def policy_frontier(model: str | ModelConfig, seq_len: int, attention: str = "flash") -> go.Figure:
-    """What each policy keeps over what it costs, and which of them no other one beats."""
+    """What each policy keeps and what it costs, and which of them no other policy beats."""
     choices = tradeoffs(model, seq_len=seq_len, attention=attention)
     best = frontier(choices)
     by_name = {choice.policy.name: choice for choice in choices}

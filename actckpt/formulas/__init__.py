@@ -49,7 +49,7 @@ def estimate(
         batch_size: B, the sequences of one rank.
         policy: What is recomputed: a name, or under the llama accounting any `Policy`.
         accounting: A key of `ACCOUNTINGS`.
-        attention: "flash" or "eager". The workshop's and the paper's blocks have eager attention alone.
+        attention: "flash" or "eager". The workshop's and the paper's blocks have only eager attention.
         data_parallel: The number of ranks that share the training states. The whole weights that a rank gathers for the
             block it is running are not counted.
         optimizer: How the states are kept: a key of `OPTIMIZERS`.
@@ -80,9 +80,9 @@ def sweep(
     """What `estimate` says at many lengths or batch sizes: every count is an int64 array.
 
     Args:
-        model: As for `estimate`, and so are the arguments without a line here.
+        model: As for `estimate`. The same holds for the arguments without a line here.
         seq_len: S in tokens: a whole number, or an array of them.
-        batch_size: B: a whole number, or an array of them. The two broadcast to the shape that every count has.
+        batch_size: B: a whole number, or an array of them. The two broadcast, and every count has that shape.
         policy: What is recomputed.
         accounting: A key of `ACCOUNTINGS`.
         attention: "flash" or "eager".

@@ -31,9 +31,9 @@ class Accounting:
         attentions: The kinds of attention that it has; the first is the default.
         policies: The names of its policies; `every_N` stands for any N of at least 2.
         models: The kinds of block that a model may have, as `ModelConfig.block` says it.
-        rules: How FLOPs are counted, where that is no choice.
-        has_peak: Whether the gradients and the block that is rebuilt are counted at the peak, beside what is saved.
-            It then has any policy that is made of its block's regions.
+        rules: How FLOPs are counted, if that is fixed.
+        has_peak: Whether the gradients and the block that is rebuilt are counted at the peak, in addition to what is
+            saved. It then has any policy that is made of its block's regions.
     """
 
     name: str

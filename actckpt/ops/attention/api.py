@@ -80,7 +80,7 @@ def flash_attention(
         k: [B, n_kv, S_k, D] of q's type, any strides; n is a multiple of n_kv, and query head h reads key/value head
             `h // (n / n_kv)`.
         v: As k.
-        causal: Whether query i sees keys j <= i + S_k - S_q alone: the mask is aligned to the end, so that the last
+        causal: Whether query i sees only keys j <= i + S_k - S_q: the mask is aligned to the end, so that the last
             query sees every key. A query that sees none gives 0.
         window: (left, right): query i sees keys from `i + S_k - S_q - left` to `i + S_k - S_q + right` alone, None for
             no bound on that side; together with `causal`, right is 0. Mistral's sliding window of W keys is

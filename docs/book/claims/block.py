@@ -26,7 +26,7 @@ part = partial(
 
 @claim(
     element="W2",
-    says="Every intermediate tensor of the forward pass is an activation that is held.",
+    says="Every intermediate tensor of the forward pass is kept as an activation.",
     taught="workshop/activations/#layer-stack",
     source=f"{PAPER_LINK}, §4",
     tests=(names.MEASURED,),

@@ -14,8 +14,8 @@ STATES = ("parameters", "gradients", "optimizer")
 COUNTED = ("attention", "ffn", "norm", "checkpoint", "logits", "working")
 PARTS = (*STATES, *COUNTED)
 ATTENTIONS = {
-    "flash": "Never writes the S × S scores down.",
-    "eager": "Writes the S × S scores down, and keeps them.",
+    "flash": "Does not store the S × S scores.",
+    "eager": "Stores the S × S scores.",
 }
 # JavaScript reads numbers exactly up to here
 LARGEST = 2**53
