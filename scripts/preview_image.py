@@ -22,18 +22,22 @@ from playwright.sync_api import Page, sync_playwright
 TARGET = Path(__file__).resolve().parent.parent / "docs/assets/preview.png"
 WIDTH, HEIGHT, SCALE = 960, 504, 1.25
 STYLE = """
-.md-header, .ac-lead, .ac-controls, .ac-explorer > :not(.ac-result), .ac-fit ~ *,
+.md-header, .md-footer, .md-tabs, .ac-lead, .ac-controls, .ac-policies ~ *,
+.ac-explorer > :not(.ac-choose, .ac-result, .ac-patterns), .ac-policies legend, .ac-policies input,
 .ac-explorer ~ * { display: none !important; }
 .md-main__inner { margin: 0 !important; }
 .md-content__inner { margin: 0 !important; padding: 0 2rem !important; }
 .md-content__inner::before, h1 .headerlink { display: none !important; }
-.md-typeset h1 { margin: 2.4rem 0 0.5rem !important; font-size: 2.1rem !important; line-height: 1.15; }
+.md-typeset h1 { margin: 1rem 0 0.2rem !important; font-size: 1.8rem !important; line-height: 1.15; }
 .ac-explorer {
   display: block !important; margin: 0 !important; padding: 0 !important;
   border: 0 !important; background: none !important;
 }
-.ac-capacity b { background: none !important; }
-.preview { margin: 0 0 1.6rem !important; color: var(--ac-quiet); font-size: 1rem; }
+.md-typeset label.ac-policy { height: 1.08rem !important; font-size: 0.66rem !important; }
+.ac-policy__name { white-space: nowrap; }
+.ac-policy__name small { display: inline !important; margin: 0 !important; }
+.ac-total data { font-size: 2rem !important; }
+.preview { margin: 0 0 0.4rem !important; color: var(--ac-quiet); font-size: 0.9rem; }
 """
 # what is shown, in the words of the controls
 SUBTITLE = """() => {
@@ -56,7 +60,8 @@ def take(page: Page, address: str) -> tuple[bytes, dict[str, int]]:
     page.add_style_tag(content=STYLE)
     page.evaluate(SUBTITLE)
     numbers = page.locator(".ac-explorer").evaluate(
-        "root => Object.fromEntries([...root.querySelectorAll('data')].map((d) => [d.dataset.part, Number(d.value)]))"
+        """root => Object.fromEntries(
+          [...root.querySelectorAll("data[data-part]")].map((d) => [d.dataset.part, Number(d.value)]))"""
     )
     return page.screenshot(), numbers
 
