@@ -36,11 +36,12 @@ def test_the_pictures_are_to_scale() -> None:
     states = none.states
     first = [states.parameters_bytes, states.gradients_bytes, states.optimizer_bytes]
     assert rects("training-memory", "width")[:3] == pytest.approx([120 * n / none.peak_bytes for n in first], abs=0.01)
-    heights = rects("memory-over-sequence-length", "height")
+    heights, tops = (rects("memory-over-sequence-length", side) for side in ("height", "y"))
     for index in (0, 7, 15):
         peak = estimate(MODEL, seq_len=1024 * (index + 1)).peak_bytes
         column = sum(heights[9 * index : 9 * index + 9])
         assert column == pytest.approx(64 * peak / none.peak_bytes, abs=0.05)
+        assert tops[9 * index + 8] == pytest.approx(64 - column, abs=0.05), "each part stands on those below it"
     policies = ("ffn", "save_attention", "both", "full")
     costs = [estimate(MODEL, seq_len=LONG, policy=policy).flops.overhead for policy in policies]
     # the line at the right is a third

@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from actckpt.ops.attention import reference
-from book.claims import SECTIONS
 from book.components.pictures import svg
+from book.components.pictures.lessons import PICTURES
 from book.components.pictures.scene import LAYOUTS, STACK, Scene, span
 from book.components.template import render
 from book.quantities import strategies
@@ -108,11 +108,11 @@ def flash_attention() -> Iterator[str]:
 
 
 def takeaways() -> Iterator[str]:
-    """A line for each, with its verdict."""
-    for index, claim in enumerate(SECTIONS["takeaways"]):
-        y = 5 + 10.8 * index
-        yield svg.element("circle", cls=f"ac-dot ac-judged-{claim.finding.verdict}", cx=8, cy=y, r=4)
-        yield svg.path(f"M20 {y}H{WIDTH - 12 * (index % 3)}", cls="ac-line")
+    """A line to remember for each."""
+    for index in range(len(PICTURES)):
+        y = 5 + (HEIGHT - 10) * index / (len(PICTURES) - 1)
+        yield svg.element("circle", cls="ac-dot", cx=8, cy=y, r=4)
+        yield svg.path(f"M20 {y:g}H{WIDTH - 12 * (index % 3)}", cls="ac-line")
 
 
 Drawing = Callable[[], Iterator[str]]
