@@ -32,7 +32,7 @@ class Style:
         power: A factor with an exponent.
         over: A fraction.
         largest: The largest of several sums.
-        is_code: Whether the whole sum is divided once at the end, so that the division of whole numbers is the last step.
+        is_code: Whether the whole sum is divided once, at the end, so that it stays a whole number until then.
     """
 
     times: str

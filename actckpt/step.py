@@ -72,8 +72,8 @@ class Step(Generic[Count]):
         layers: What each of the L blocks saves.
         head: What comes after the blocks.
         states: Parameters, gradients and optimizer.
-        working_bytes: What is in use at the peak, in addition to the states. The workshop's and the paper's accountings have what
-            is saved and no more: the gradients, and the block that is rebuilt, are not counted there.
+        working_bytes: What is in use at the peak, in addition to the states. The workshop's and the paper's accountings
+            count only what is saved, without the gradients and the block that is rebuilt.
         flops: Of the L blocks.
         formulas: The same step before sizes were put in; None if it was measured.
     """

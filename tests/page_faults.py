@@ -48,8 +48,8 @@ FAULTS = tuple(
         (
             "an advantage the wrong way round",
             HALVES,
-            'overhead("ffn", **how) / overhead("attention", **how)',
-            'overhead("attention", **how) / overhead("ffn", **how)',
+            "return float(attention_advantage(",
+            "return 1 / float(attention_advantage(",
         ),
         (
             "every load counted once",

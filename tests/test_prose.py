@@ -77,7 +77,6 @@ def recomputation() -> dict[str, str]:
         "the whole block is": size(block.bytes),
         # elements of either: 68 and 2 bytes by the workshop's count
         "checkpoint? The workshop says": times(published("none", "workshop")[0] / hidden, 0),
-        "it takes the paper's": f"{paper}",
         "the paper's block has": f"{paper}",
         "each and the checkpoint": f"{hidden}",
         "…, so it is": times(paper / hidden, 0),
