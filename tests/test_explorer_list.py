@@ -252,20 +252,21 @@ def test_on_a_phone_the_answer_stays_in_sight_while_one_chooses(phone: Page) -> 
     assert phone.evaluate("document.documentElement.scrollWidth") == 375
 
 
-def test_a_slider_moves_nothing_else(phone: Page) -> None:
+@pytest.mark.parametrize("width", [375, 412, 500])
+def test_a_slider_moves_nothing_else(phone: Page, width: int) -> None:
+    phone.set_viewport_size({"width": width, "height": 823})
     phone.evaluate(
         """() => { window.shift = 0; new PerformanceObserver((list) => {
           for (const entry of list.getEntries()) window.shift += entry.value; }).observe({ type: "layout-shift" }); }"""
     )
-    for name in ("Sequence length",):
-        slider = phone.get_by_role("slider", name=name)
-        for value in (*range(15), 3, 14, 0):
-            slider.evaluate(
-                """(slider, value) => { slider.value = value;
-                slider.dispatchEvent(new Event("input", { bubbles: true })); }""",
-                value,
-            )
-            phone.wait_for_timeout(40)
+    slider = phone.get_by_role("slider", name="Sequence length")
+    for value in (*range(15), 3, 14, 0):
+        slider.evaluate(
+            """(slider, value) => { slider.value = value;
+            slider.dispatchEvent(new Event("input", { bubbles: true })); }""",
+            value,
+        )
+        phone.wait_for_timeout(40)
     # what is out of sight follows
     phone.wait_for_timeout(400)
     asked = {**HOME, "seq_len": 1024}
