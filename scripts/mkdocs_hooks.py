@@ -27,8 +27,11 @@ INDEX = '(location.protocol!=="file:"),', "(!1),"
 # navigation to screen readers, and one without a name beside every piece of code
 COPY = 'x("nav",{class:"md-code__nav"})', 'x("div",{class:"md-code__nav"})'
 DIALOG = 'role="dialog">', 'role="dialog" aria-label="Search">'
+# explorer-drawing.js serves what has the class ac-explorer
+SCRIPT = re.compile(r'<script [^>]*src="[^"]*assets/([a-z]+)[a-z-]*\.js" defer></script>\s*')
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 LAB = re.compile(r"labs/[^/]+\.py")
+COMMENT, SPACE = re.compile(r"/\*.*?\*/", re.DOTALL), re.compile(r"\s+")
 SITE_LINK = re.compile(r'href="@/([^"]*)"')
 
 
@@ -111,8 +114,8 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Name the theme's search dialog, which screen readers announce."""
-    return _replaced(output, *DIALOG)
+    """Name the theme's search dialog, which screen readers announce; leave out the scripts of what a page lacks."""
+    return SCRIPT.sub(lambda match: match[0] if f'class="ac-{match[1]}' in output else "", _replaced(output, *DIALOG))
 
 
 def on_post_template(output_content: str, template_name: str, **_: Any) -> str:
@@ -156,7 +159,8 @@ def _one_sheet(config: Any) -> File:
     # mkdocstrings names one of its own, which is not there: reference.css has what the API page needs
     sheets = [file.read_text(encoding="utf-8") for file in files if file.name != "_mkdocstrings.css"]
     config.extra_css = ["assets/actckpt.css"]
-    return File.generated(config, config.extra_css[0], content="\n".join(sheets))
+    content = SPACE.sub(" ", COMMENT.sub("", "\n".join(sheets)))
+    return File.generated(config, config.extra_css[0], content=content)
 
 
 def _mathml(match: re.Match[str]) -> str:

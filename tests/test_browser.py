@@ -124,7 +124,7 @@ def test_home_is_light(browser: Browser, address: str, site: Path) -> None:
     scripts = {name: size for name, size in shipped.items() if name.endswith(".js")}
     assert len(scripts) >= 3
     assert sum(scripts.values()) <= 60 * KB, scripts
-    assert sum(shipped.values()) <= 200 * KB, shipped
+    assert sum(shipped.values()) <= 120_000, shipped
 
 
 def test_scheme_toggle_redraws_figures(page: Page, address: str) -> None:

@@ -116,6 +116,18 @@ def test_every_figure_has_its_numbers_and_a_test(site: Path) -> None:
         assert f"def {function}(" in tests[file]
 
 
+def test_a_page_has_the_scripts_of_what_is_on_it(site: Path) -> None:
+    own = {file.name for file in (ROOT / "docs/assets").glob("*.js")}
+    used = set()
+    for file, page in documents(site).items():
+        html = file.read_text(encoding="utf-8")
+        scripts = {Path(resource).name for resource in page.resources} & own
+        # explorer-drawing.js serves what has the class ac-explorer
+        assert scripts == {name for name in own if f'class="ac-{re.split("[-.]", name)[0]}' in html}, file
+        used |= scripts
+    assert used == own
+
+
 def test_captions_say_what_one_sees(site: Path) -> None:
     found = []
     for file in documents(site):
