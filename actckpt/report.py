@@ -92,7 +92,7 @@ def step_table(step: Step[int]) -> str:
             table(at_peak, right=(1,)),
             "\nFLOPs of the blocks in one step",
             table(flops, right=(1,)),
-            "\nOne accelerator (sold in GB of 10⁹ bytes; what its driver reports, in GiB of 2³⁰)",
+            "\nOne accelerator (named after the GB it is sold by; what its driver reports, in GiB of 2³⁰)",
             table(fits, right=(2,)),
         )
     )

@@ -57,7 +57,7 @@ def check_list(page: Page, card: str, **asked: object) -> tuple[Step | None, Ste
         held = [label for each, label in CARDS.items() if step.peak_bytes <= ACCELERATORS[each].memory_bytes]
         assert holds == (", ".join(held) or "none")
         over = step.peak_bytes - memory
-        far = f"fills {-(-step.peak_bytes // memory):,} cards of {ACCELERATORS[card].datasheet_bytes // 10**9}{NBSP}GB"
+        far = f"as large as {-(-step.peak_bytes // memory):,} cards of {ACCELERATORS[card].datasheet_bytes // 10**9}{NBSP}GB"
         missed = far if over > memory else f"too large by {gib(over)}"
         assert remark == ("cheapest that fits" if step is best else missed if step is miss else "")
     marked = page.locator("label.ac-policy.ac-best:visible").evaluate_all("rows => rows.map((r) => r.dataset.policy)")
@@ -152,7 +152,7 @@ def test_what_is_far_too_large_is_counted_in_cards(page: Page, address: str) -> 
     step = estimate("llama-3.1-405b", seq_len=32_768, batch_size=4)
     cards = -(-step.peak_bytes // ACCELERATORS["h100-80gb"].memory_bytes)
     assert cards > 150
-    assert f"fills {cards} cards of 80{NBSP}GB" in page.locator(".ac-answer").inner_text()
+    assert f"as large as {cards} cards of 80{NBSP}GB" in page.locator(".ac-answer").inner_text()
     page.goto(address + "workshop/training-memory/?seq_len=16384&accounting=workshop")
     peak = estimate("llama-3.1-8b", seq_len=16_384, accounting="workshop").peak_bytes
     fits = page.locator(".ac-fit li").all_inner_texts()

@@ -25,7 +25,7 @@
     const spare = card.bytes - bytes;
     if (spare >= 0n) return `fits, ${gib(spare)} to spare`;
     if (-spare <= card.bytes) return `too large by ${gib(-spare)}`;
-    return `fills ${whole.format((bytes + card.bytes - 1n) / card.bytes)} cards of ${card.gb}\u00a0GB`;
+    return `as large as ${whole.format((bytes + card.bytes - 1n) / card.bytes)} cards of ${card.gb}\u00a0GB`;
   }
 
   function start(root) {
@@ -211,8 +211,9 @@
       const before = shown;
       wanted = { ...wanted, ...changed };
       settle();
+      const same = (name) => shown[name] === before[name];
       // a slider is followed at once; what changes the picture otherwise glides there
-      const moved = Object.keys(changed).every((name) => name === "seq_len") && shown.accounting === before.accounting;
+      const moved = Object.keys(changed).every((name) => name === "seq_len") && same("accounting") && same("policy");
       if (!moved) controls.write(shown);
       root.classList.toggle("ac-glides", !moved);
       say(places.notice, "");

@@ -68,7 +68,7 @@ def room(card: Accelerator, peak_bytes: int) -> str:
         return f"fits, {gib(spare, 1)} to spare"
     if peak_bytes <= MANY * card.memory_bytes:
         return f"too large by {gib(-spare, 1)}"
-    return f"fills {-(-peak_bytes // card.memory_bytes):,} cards of {card.datasheet_bytes // GB}{NBSP}GB"
+    return f"as large as {-(-peak_bytes // card.memory_bytes):,} cards of {card.datasheet_bytes // GB}{NBSP}GB"
 
 
 def holds(peak_bytes: int) -> str:
@@ -88,5 +88,5 @@ def standing(step: Step[int], steps: Sequence[Step[int]], card: Accelerator) -> 
 
 def described_card(card: Accelerator) -> str:
     """The memory of a card, as it is sold and as its driver reports it."""
-    sold = f"{card.datasheet_bytes // GB}{NBSP}GB of 10⁹ bytes"
+    sold = f"{card.datasheet_bytes // GB}{NBSP}GB"
     return f"Sold as {sold}; its driver reports {gib(card.memory_bytes, 1)}."
