@@ -57,7 +57,8 @@ def check_list(page: Page, card: str, **asked: object) -> tuple[Step | None, Ste
         held = [label for each, label in CARDS.items() if step.peak_bytes <= ACCELERATORS[each].memory_bytes]
         assert holds == (", ".join(held) or "none")
         over = step.peak_bytes - memory
-        far = f"as large as {-(-step.peak_bytes // memory):,} cards of {ACCELERATORS[card].datasheet_bytes // 10**9}{NBSP}GB"
+        sold = ACCELERATORS[card].datasheet_bytes // 10**9
+        far = f"as large as {-(-step.peak_bytes // memory):,} cards of {sold}{NBSP}GB"
         missed = far if over > memory else f"too large by {gib(over)}"
         assert remark == ("cheapest that fits" if step is best else missed if step is miss else "")
     marked = page.locator("label.ac-policy.ac-best:visible").evaluate_all("rows => rows.map((r) => r.dataset.policy)")

@@ -146,7 +146,7 @@ def exercises() -> dict[str, str]:
 def home() -> dict[str, str]:
     full = [100 * cost("full", seq_len) for seq_len in EVERY_LENGTH]
     return {
-        "models as it is.": f"{published()[0]} SBH",
+        "models without a condition.": f"{published()[0]} SBH",
         "Llama 3.1 8B keeps": fixed(sbh(), 2),
         "matrices in the FFN.": f"{published()[1]} nS²",
         "head and token instead.": percent(cost("both", accounting="workshop")),

@@ -66,7 +66,7 @@ TABLES: dict[str, dict[str, Callable[[], Cells]]] = {
         "bytes per percent, attention half ÷ FFN half (2)": charts.workshop_advantage,
         "share of a block, %": charts.shares,
         "The length from which the FFN half is the better one, with flash attention": costs.parities,
-        "Every policy, Llama 3.1 8B, S = 16,384": costs.every_policy,
+        "Every policy that treats all blocks alike, Llama 3.1 8B, S = 16,384": costs.every_policy,
         "Llama 3.1 8B, S = 16,384, one sequence a rank, 8 ranks share the states": costs.decision,
         "Llama 3.1 8B, S = 16,384, flash attention": costs.frontier,
     },

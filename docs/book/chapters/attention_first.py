@@ -172,7 +172,7 @@ def every_policy() -> Markup:
         if both[0].policy.name != "none"
     ]
     head = ("policy", "eager: saved, GiB", "GiB per percent", "flash: saved, GiB", "GiB per percent")
-    return table(f"Every policy, {LABEL}, S = {LONG:,}", head, rows)
+    return table(f"Every policy that treats all blocks alike, {LABEL}, S = {LONG:,}", head, rows)
 
 
 def _rate(choice: Tradeoff) -> str:

@@ -49,7 +49,8 @@ def peaks() -> str:
     how: dict[str, Any] = {"seq_len": SEQ_LEN, "policy": "core_attention", "attention": "eager"}
     low = 1 - estimate(config, **how).working_bytes / measure(config, **how).working_bytes
     return (
-        f"The peak agrees to the byte in **{equal}** of them. There is one known exception, with eager attention: for "
+        f"The peak agrees to the byte in **{equal}** of them. Among others there is one known exception, with eager "
+        "attention: for "
         f"`core_attention` the formula leaves out a copy of one tensor, and its peak is {mark(percent(low, 2))} "
         f"too low for {LABEL}."
     )

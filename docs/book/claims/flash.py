@@ -93,9 +93,8 @@ def linear_memory() -> Finding:
 @less_time(element="W24", says=f"It is {SPEED[0]} to {SPEED[1]} faster.", source=f"{FLASH_1}, figure 2")
 def speed() -> Finding:
     return cited(
-        "That depends on the GPU, the shape, and the kernel that it is compared with. A formula cannot say it. What "
-        "was "
-        'recorded on GPUs is on <a href="@/evidence/on-a-gpu/">its own page</a>.'
+        "That depends on the GPU, the shape, and the kernel that it is compared with. A formula cannot say it. The "
+        'page <a href="@/evidence/on-a-gpu/">On a GPU</a> has the recordings, and says where there are none.'
     )
 
 

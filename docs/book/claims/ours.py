@@ -53,7 +53,7 @@ def share_first() -> Finding:
 
 
 @claim(
-    says="First recompute the ops that are not matmuls.",
+    says="The ops that are not matmuls are the cheapest to recompute.",
     taught=WORTH_TAKING,
     source=CHECKPOINT,
     tests=(names.POINTWISE, names.MEASURED),
