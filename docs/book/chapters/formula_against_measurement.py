@@ -50,9 +50,8 @@ def peaks() -> str:
     low = 1 - estimate(config, **how).working_bytes / measure(config, **how).working_bytes
     return (
         f"The peak agrees to the byte in **{equal}** of them. Among others there is one known exception, with eager "
-        "attention: for "
-        f"`core_attention` the formula leaves out a copy of one tensor, and its peak is {mark(percent(low, 2))} "
-        f"too low for {LABEL}."
+        "attention: for `core_attention` the formula leaves out a copy of one tensor, and its peak is "
+        f"{mark(percent(low, 2))} too low for {LABEL}."
     )
 
 
