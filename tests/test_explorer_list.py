@@ -157,7 +157,7 @@ def test_what_is_far_too_large_is_counted_in_cards(page: Page, address: str) -> 
     page.goto(address + "workshop/training-memory/?seq_len=16384&accounting=workshop")
     peak = estimate("llama-3.1-8b", seq_len=16_384, accounting="workshop").peak_bytes
     fits = page.locator(".ac-fit li").all_inner_texts()
-    assert [int(re.search(r"fills ([\d,]+) cards", text)[1]) for text in fits] == [
+    assert [int(re.search(r"as large as ([\d,]+) cards", text)[1]) for text in fits] == [
         -(-peak // ACCELERATORS[card].memory_bytes) for card in CARDS
     ]
     flags = page.locator(".ac-flag").evaluate_all(

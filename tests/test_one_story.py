@@ -28,7 +28,7 @@ CHAPTERS = (
 NO_TOOLTIP = "h1, h2, h3, h4, a, button, dt, figure, label, summary, th, code, pre, script, .ac-claims, math"
 
 
-@pytest.mark.parametrize(("chapter", "following"), pairwise(CHAPTERS))
+@pytest.mark.parametrize(("chapter", "following"), list(pairwise(CHAPTERS)))
 def test_a_chapter_ends_by_carrying_the_reader_to_the_next(site: Path, chapter: str, following: str) -> None:
     last = article(site, f"workshop/{chapter}")("p")[-1]
     assert last("a")[-1]["href"] == f"../{following}/", words(last)
