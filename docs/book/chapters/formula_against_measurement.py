@@ -44,7 +44,7 @@ def opening() -> Markup:
         title="One block, by formula and as measured",
         description="Two bars, tensor by tensor: what the closed form says that one block keeps, and below it what "
         "autograd saved.",
-        caption=f"What one block of {LABEL} keeps, tensor by tensor, if nothing is recomputed. Both bars have one scale.",
+        caption=f"What one block of {LABEL} keeps, tensor by tensor, if nothing is recomputed, on one scale.",
         made_by="actckpt.estimate and actckpt.measure",
         assumes=f"Llama accounting with flash attention, {LABEL}, {AT}, bfloat16.",
         test="test_openings::test_one_block_twice",

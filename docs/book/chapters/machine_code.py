@@ -98,7 +98,7 @@ def opening() -> Markup:
         svg.svg(360, 230, *drawn),
         name="registers",
         title="What a thread needs: registers by head dimension",
-        description="Three rows of columns, for the forward pass, dK and dV, and dQ: the registers of a thread for each "
+        description="Three rows of columns, for the forward pass, dK and dV, and dQ: a thread’s registers for each "
         "head dimension D.",
         caption="Registers of one thread, for each kernel and head dimension D.",
         made_by="docs/data/machine-code.json",

@@ -53,8 +53,8 @@ def opening() -> Markup:
         marks(slots.items()),
         name="slots",
         title=f"{looks.count('ac-ink') or 'None'} of {len(looks)} entries recorded",
-        description="A square for each entry that a recording holds, in a row for each of its parts. A dashed square is "
-        "still empty.",
+        description="A square for each entry that a recording holds, in a row for each of its parts. Dashed ones are "
+        "empty.",
         caption="What the script records, entry by entry. A dashed square is empty: no recording has it yet.",
         made_by="record_gpu.entries and docs/data",
         assumes="The entries for a Hopper GPU.",

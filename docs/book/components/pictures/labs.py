@@ -56,8 +56,8 @@ def flash_attention() -> Markup:
         svg.svg(WIDTH, TOP + SIDE + 2, *drawn),
         name="tiles-of-a-head",
         title="Under a causal mask, tiles in the future are skipped",
-        description="A grid of tiles of scores: queries from top to bottom, keys from left to right. Those on and below "
-        "the diagonal are visited, those above are empty.",
+        description="A grid of tiles of scores: queries from top to bottom, keys from left to right. Those on and "
+        "below the diagonal are visited, those above are empty.",
         caption="The tiles of scores of one head, as long as the lab’s. Filled tiles are visited, dashed ones are not.",
         made_by=f"book.quantities.tiles.visits({', '.join(map(str, sizes))})",
         assumes=f"A causal mask, and the tiles of the forward pass in the interpreter: {launch.block_m} queries by "

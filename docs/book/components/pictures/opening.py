@@ -1,4 +1,4 @@
-"""The small picture at the top of a page of evidence or of a lab, and what several of them draw: rows of marks, bars."""
+"""The small picture at the top of a page of evidence or a lab, and what several of them draw: rows of marks, bars."""
 
 from __future__ import annotations
 
