@@ -1,4 +1,4 @@
-"""The pictures at the top of the evidence and of the labs: numbers, lengths and marks are the package's or the data's."""
+"""The pictures at the top of evidence and labs: numbers, lengths and marks are the package's or the data's."""
 
 import json
 import re

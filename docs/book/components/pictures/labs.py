@@ -28,7 +28,7 @@ def tiny_llama() -> Markup:
             for policy, block in blocks.items()
         ),
         name="kept-by-a-block",
-        title="A block keeps far less under full, and learns the same",
+        title="A block keeps far less under full",
         description="Two bars, tensor by tensor: what one block keeps if nothing is recomputed, and under the policy "
         "full, which keeps the block’s input alone.",
         caption=f"What one block of {LABEL} keeps under two policies, tensor by tensor. The lab trains a model small "
