@@ -15,7 +15,10 @@ from bs4 import BeautifulSoup, Tag
 Cells = dict[str, dict[str, str]]
 
 # what has tests of its own, and what no reader sees or reads as a formula
-NOT_PROSE = "table, .ac-figure, .ac-explorer, .ac-player, .ac-map, .ac-cards, .ac-claims, pre, svg, math, .headerlink"
+NOT_PROSE = (
+    "table, .ac-figure, .ac-explorer, .ac-player, .ac-map, .ac-opening, .ac-cards, .ac-claims, pre, svg, math, "
+    ".headerlink"
+)
 
 
 @cache

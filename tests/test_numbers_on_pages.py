@@ -27,6 +27,7 @@ COMPUTED_CLASSES = {
     "ac-map",
     "ac-lesson__picture",
     "ac-multiples",
+    "ac-opening",
     "doc-contents",
 }
 # typeset formulas are checked where they are written

@@ -11,8 +11,22 @@ from markupsafe import Markup
 from book.chapters.sources import ROOT, title
 from book.claims import CLAIMS, SECTIONS
 from book.claims.claim import Claim, Finding, Verdict, n
+from book.components.pictures import opening as picture
+from book.components.pictures.opening import Mark, marks
 from book.components.template import html, render
 
+# what a row of the picture is called: short, beside its marks
+NAMES = {
+    "block": "a block",
+    "step": "a step",
+    "recomputation": "recomputation",
+    "compute": "what it costs",
+    "first": "attention first?",
+    "gpu": "a GPU’s memories",
+    "flash": "flash attention",
+    "takeaways": "takeaways",
+    "ours": "this site’s own",
+}
 HEADING = re.compile(r"^## (.+) \{ #(\w+) \}$", re.MULTILINE)
 
 
@@ -36,6 +50,25 @@ def summary() -> Markup:
         counts={verdict.name.lower(): counts[verdict] for verdict in Verdict},
         ours=SECTIONS["ours"],
         ours_hold=verdicts(SECTIONS["ours"])[Verdict.HOLDS],
+    )
+
+
+def opening() -> Markup:
+    """A mark for each claim, by section."""
+    rows = [
+        (NAMES[name], [Mark("", claim.finding.verdict.sign, claim.finding.verdict) for claim in each])
+        for name, each in SECTIONS.items()
+    ]
+    return picture.opening(
+        marks(rows),
+        name="all-claims",
+        title="Every claim at a glance",
+        description="A square for each claim, in a row for each section of this page, with the sign and the colour of "
+        "its verdict.",
+        caption=", ".join(f"{verdict.sign} {verdict.label}" for verdict in Verdict) + ". A square is one claim.",
+        made_by="book.claims.SECTIONS",
+        assumes="The verdicts of the checks, as they came out when this page was built.",
+        test="test_openings::test_a_mark_for_each_claim",
     )
 
 

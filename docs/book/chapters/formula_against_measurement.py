@@ -11,6 +11,8 @@ from markupsafe import Markup
 from actckpt import POLICIES, PRESETS, Step, estimate
 from actckpt.figures.memory import formula_and_measurement
 from book.components.figure import figure
+from book.components.pictures import opening as picture
+from book.components.pictures.opening import bars
 from book.components.table import table
 from book.components.template import code, mark, swatch
 from book.quantities.measured import measure
@@ -28,6 +30,25 @@ def steps(model: str, policy: str) -> tuple[Step[int], Step[int]]:
     """The step of a shallow copy of the model: by the closed form, and measured."""
     config = replace(PRESETS[model], n_layers=N_LAYERS)
     return estimate(config, seq_len=SEQ_LEN, policy=policy), measure(config, seq_len=SEQ_LEN, policy=policy)
+
+
+def opening() -> Markup:
+    """One block by formula, and below it as measured."""
+    formula, measured = (step.block for step in steps(MODEL, "none"))
+    return picture.opening(
+        bars(
+            (f"{name}: {ledger.bytes:,} bytes", [(term.component, term.bytes) for term in ledger])
+            for name, ledger in (("closed form", formula), ("measured", measured))
+        ),
+        name="one-block-twice",
+        title="One block, by formula and as measured",
+        description="Two bars, tensor by tensor: what the closed form says that one block keeps, and below it what "
+        "autograd saved.",
+        caption=f"What one block of {LABEL} keeps, tensor by tensor, if nothing is recomputed, on one scale.",
+        made_by="actckpt.estimate and actckpt.measure",
+        assumes=f"Llama accounting with flash attention, {LABEL}, {AT}, bfloat16.",
+        test="test_openings::test_one_block_twice",
+    )
 
 
 def verdict() -> str:

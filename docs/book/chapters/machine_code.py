@@ -11,6 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from actckpt.ops.attention.config import HEAD_DIMS, launches
+from book.components.pictures import opening as picture
+from book.components.pictures import svg
 from book.components.table import table
 from book.components.template import mark
 
@@ -70,6 +72,38 @@ def verdict() -> str:
     return (
         f"Triton {' and '.join(_versions(rows))} compiled {number} kernels for the H100 and the H200. {fine} of them "
         "have none of the faults below. Each of these faults would make a kernel slow."
+    )
+
+
+def opening() -> Markup:
+    """The registers of each kernel that multiplies matrices, by head dimension, as the newest Triton compiles it."""
+    rows = [row for row in _rows() if row["path"] == "descriptor" and "bfloat16" in row["dtypes"]]
+    version = _versions(rows)[0]
+    found = {(row["kernel"], row["head_dim"]): row["registers"] for row in rows if row["triton"] == version}
+    most, width = max(found.values()), 32
+    drawn = [
+        svg.text(104 + width * index + 14, 12, str(head_dim), cls="ac-quiet", text_anchor="middle")
+        for index, head_dim in enumerate(HEAD_DIMS)
+    ]
+    drawn.append(svg.text(0, 12, "D", cls="ac-quiet"))
+    for line, kernel in enumerate(MULTIPLYING):
+        ground = 78 + 74 * line
+        drawn.append(svg.text(0, ground - 4, KERNELS[kernel].removeprefix("the ")))
+        for index, head_dim in enumerate(HEAD_DIMS):
+            registers, x = found[kernel, head_dim], 104 + width * index
+            height = 40 * registers / most
+            drawn.append(svg.rect(x, ground - height, 28, height, cls="ac-area ac-attention"))
+            drawn.append(svg.text(x + 14, ground - height - 4, str(registers), text_anchor="middle"))
+    return picture.opening(
+        svg.svg(360, 230, *drawn),
+        name="registers",
+        title="What a thread needs: registers by head dimension",
+        description="Three rows of columns, for the forward pass, dK and dV, and dQ: a thread’s registers for each "
+        "head dimension D.",
+        caption="Registers of one thread, for each kernel and head dimension D.",
+        made_by="docs/data/machine-code.json",
+        assumes=f"bfloat16, tiles by descriptors, compiled for sm_90a by Triton {version}.",
+        test="test_openings::test_the_registers_of_each_kernel",
     )
 
 

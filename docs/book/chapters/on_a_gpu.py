@@ -9,7 +9,10 @@ from typing import Any
 
 from gpu.derived import attention_rate, predicted, rates, step_rate
 from markupsafe import Markup
+from record_gpu import entries
 
+from book.components.pictures import opening as picture
+from book.components.pictures.opening import Mark, marks
 from book.components.table import table
 from book.components.template import code, html, mark, render
 from book.quantities.text import NBSP, gib, times
@@ -23,6 +26,14 @@ IMPLEMENTATIONS = {
     "plain": "plain Triton",
     "flex": "Flex",
 }
+# the first part of an entry's name, as the picture has it
+PARTS = {
+    "device": "the device",
+    "forward": "forward pass",
+    "backward": "backward pass",
+    "correctness": "correctness",
+    "policy": "policies",
+}
 DIRECTIONS = ("forward", "backward")
 
 # what a file of `scripts/record_gpu.py` holds: about the device, and its entries by name
@@ -30,10 +41,35 @@ Recording = dict[str, Any]
 Results = dict[str, dict[str, Any]]
 
 
+def opening() -> Markup:
+    """A slot for each entry of a recording, filled where any recording has its result."""
+    found = set().union(*(_results(recording) for recording in _recorded()))
+    slots: dict[str, list[Mark]] = {}
+    for entry in entries((9, 0)):
+        mark = Mark("ac-ink" if entry.name in found else "ac-empty")
+        slots.setdefault(PARTS[entry.name.partition("/")[0]], []).append(mark)
+    looks = [mark.cls for part in slots.values() for mark in part]
+    return picture.opening(
+        marks(slots.items()),
+        name="slots",
+        title=f"{looks.count('ac-ink') or 'None'} of {len(looks)} entries recorded",
+        description="A square for each entry that a recording holds, in a row for each of its parts. Dashed ones are "
+        "empty.",
+        caption="What the script records, entry by entry. A dashed square is empty: no recording has it yet.",
+        made_by="record_gpu.entries and docs/data",
+        assumes="The entries for a Hopper GPU.",
+        test="test_openings::test_a_slot_for_each_entry",
+    )
+
+
 def recordings() -> Markup:
     """What each recording holds, the devices side by side first; or that there is none."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DATA.glob("gpu-*.json"))]
+    found = _recorded()
     return render("recordings", side_by_side=_side_by_side(found), recordings=list(map(_section, found)))
+
+
+def _recorded() -> list[Recording]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DATA.glob("gpu-*.json"))]
 
 
 def _side_by_side(found: list[Recording]) -> Markup:

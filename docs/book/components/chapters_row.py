@@ -12,12 +12,12 @@ from actckpt.ops.attention import reference
 from book.components.pictures import svg
 from book.components.pictures.lessons import PICTURES
 from book.components.pictures.scene import LAYOUTS, STACK, Scene, span
+from book.components.pictures.tiles import grid
 from book.components.template import render
 from book.quantities import strategies
 from book.quantities.grid import PARTS, parts_of
 from book.quantities.halves import advantage
 from book.quantities.steps import LENGTHS, MODEL, overhead, step
-from book.quantities.tiles import visits
 
 WIDTH, HEIGHT = 120, 64
 N_TILES = 5
@@ -47,11 +47,7 @@ def training_memory() -> Iterator[str]:
 
 
 def _stacked(sizes: dict[str, int], y: float, height: float) -> Iterator[str]:
-    x, scale = 0.0, WIDTH / sum(sizes.values())
-    for part, n_bytes in sizes.items():
-        width = scale * n_bytes
-        yield svg.element("rect", cls=f"ac-box ac-{part}", x=x, y=y, width=width, height=height)
-        x += width
+    yield svg.stacked(sizes.items(), y, height, WIDTH / sum(sizes.values()))
 
 
 def recomputation() -> Iterator[str]:
@@ -95,16 +91,8 @@ def attention_first() -> Iterator[str]:
 
 def flash_attention() -> Iterator[str]:
     """The tiles that are computed under a causal mask, and those that never are."""
-    computed = {
-        (visit.queries, visit.keys)
-        for visit in visits(N_TILES * reference.BLOCK_M, reference.BLOCK_M, reference.BLOCK_N)
-    }
-    side = HEIGHT / N_TILES
-    for queries in range(N_TILES):
-        for keys in range(N_TILES):
-            cls = "ac-attention" if (queries, keys) in computed else "ac-empty"
-            x, y = (WIDTH - HEIGHT) / 2 + keys * side, queries * side
-            yield svg.box(x, y, side - 2, side - 2, cls=cls, rx=1)
+    seq_len = N_TILES * reference.BLOCK_M
+    yield from grid(seq_len, reference.BLOCK_M, reference.BLOCK_N, x=(WIDTH - HEIGHT) / 2, y=0, side=HEIGHT)
 
 
 def takeaways() -> Iterator[str]:

@@ -15,6 +15,7 @@ from mkdocs.exceptions import PluginError
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from book.components import figure
+from book.components.pictures.labs import OPENINGS
 
 CACHE = closure.ROOT / ".cache/labs"
 # where Jupyter finds the kernel, the settings and the template, on all of which an executed lab depends
@@ -50,7 +51,7 @@ def source(page: Any) -> str:
     # MkDocs renders the page itself, from the Markdown
     del page.render
     _, _, markdown = html.unescape(page.content).partition("\n")
-    return FIGURE.sub(_figure, markdown)
+    return _opened(Path(page.file.src_uri).stem, FIGURE.sub(_figure, markdown))
 
 
 def _answers(entry: Path, key: str) -> bool:
@@ -60,6 +61,14 @@ def _answers(entry: Path, key: str) -> bool:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         # cut off, or something else altogether
         return False
+
+
+def _opened(lab: str, markdown: str) -> str:
+    """The lab with its picture, if it has one, below its heading and its first paragraph."""
+    if lab not in OPENINGS:
+        return markdown
+    heading, lead, rest = markdown.lstrip("\n").split("\n\n", 2)
+    return "\n\n".join((heading, lead, str(OPENINGS[lab]()), rest))
 
 
 def _figure(match: re.Match[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -104,6 +104,15 @@ def box(x: float, y: float, width: float, height: float, *, cls: str = "", name:
         return drawn
     words = f"ac-on {cls}" if cls else "ac-quiet"
     return drawn + text(x + width / 2, y + height / 2 + 4.5, name, cls=words, text_anchor="middle")
+
+
+def stacked(parts: Iterable[tuple[str, float]], y: float, height: float, scale: float) -> str:
+    """A bar of pieces side by side: of a component and a size each, with so many units of the drawing for a size."""
+    drawn, x = [], 0.0
+    for part, size in parts:
+        drawn.append(rect(x, y, scale * size, height, cls=f"ac-box ac-{part}"))
+        x += scale * size
+    return "".join(drawn)
 
 
 def path(d: str, *, cls: str = "ac-line", when: When | None = None, **more: Any) -> str:

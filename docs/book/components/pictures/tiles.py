@@ -56,6 +56,16 @@ def picture() -> str:
     )
 
 
+def grid(seq_len: int, block_m: int, block_n: int, *, x: float, y: float, side: float) -> Iterator[str]:
+    """All tiles of a causal head in a square: those that are visited, and dashed those that never are."""
+    visited = {(visit.queries, visit.keys) for visit in visits(seq_len, block_m, block_n)}
+    n_rows, n_columns = -(-seq_len // block_m), -(-seq_len // block_n)
+    height, width = side / n_rows, side / n_columns
+    for queries, keys in product(range(n_rows), range(n_columns)):
+        cls = "ac-attention" if (queries, keys) in visited else "ac-empty"
+        yield svg.box(x + keys * width, y + queries * height, width - 2, height - 2, cls=cls, rx=1)
+
+
 def sentences() -> list[str]:
     masked = sum(visit.masked for visit in VISITS)
     return [
