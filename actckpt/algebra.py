@@ -256,7 +256,8 @@ class Largest:
 
     def over(self, grid: Grid) -> IntArray:
         """The numbers at arrays of sizes; raises what `Form.over` does."""
-        largest: IntArray = reduce(np.maximum, [form.over(grid) for form in self.forms])
+        # one size gives a number of NumPy's, which has no flags
+        largest: IntArray = np.asarray(reduce(np.maximum, [form.over(grid) for form in self.forms]))
         largest.flags.writeable = False
         return largest
 

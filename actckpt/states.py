@@ -79,7 +79,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             _BFLOAT16,
             (_INT8, _SCALE, _INT8, _SCALE),
             "Dettmers et al., arXiv 2110.02861; blocks of 256 as torchao.optim.OptimState8bit has them. Small tensors, "
-            "which it leaves in full precision, count as all others.",
+            "whose moments it leaves in bfloat16, count as all others. Its table of 256 numbers a tensor is left out.",
         ),
     )
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from asked import EVERY_LENGTH, LONG, C, M, cost, kept, saved, step
+from asked import EVERY_LENGTH, LAYERS, LONG, C, M, cost, kept, of, saved, step
 from built_pages import fixed, gib, percent, times
 
 from actckpt import ACCELERATORS, POLICIES, FlopRules
 from actckpt.tradeoff import parity_length
 
+# what `pointwise` computes again
+AGAIN = ("norm_1.output", "norm_1.rstd", "rope.q", "rope.k", "norm_2.output", "norm_2.rstd", "swiglu.product")
 H100 = ACCELERATORS["h100-80gb"]
 N = C.n_parameters
 
@@ -50,7 +52,7 @@ def questions() -> dict[str, str]:
         "both keeps … for": percent(cost("both")),
         "SwiGLU product, and saves": percent(saved("pointwise"), 0),
         # NVIDIA's data sheet: 3.35 TB/s
-        "an H100 at least": fixed((kept() - kept("pointwise")) / 3.35e9, 1),
+        "an H100 at least": fixed(LAYERS * of(step().block, *AGAIN) / 3.35e9, 1),
         "cost? The loss saves": gib(logits),
         "float32 for each of": f"{C.vocab_size:,}",
         "words and each of": f"{LONG:,}",

@@ -294,6 +294,14 @@ def test_the_formula_of_one_of_several_ranks() -> None:
 # Sweeps
 
 
+@pytest.mark.parametrize("accounting", ["llama", "paper"])
+def test_a_sweep_over_one_length_is_the_estimate(accounting: str) -> None:
+    one = estimate("llama-3.1-8b", seq_len=4096, accounting=accounting)
+    swept = sweep("llama-3.1-8b", seq_len=4096, accounting=accounting)
+    assert swept.peak_bytes == one.peak_bytes
+    assert swept.flops.forward == one.flops.forward
+
+
 def test_a_sweep_over_lengths_and_batch_sizes() -> None:
     lengths, batch_sizes = np.array([1, 999, 4096])[:, None], [1, 8]
     steps = sweep(WINDOWED, seq_len=lengths, batch_size=batch_sizes, policy="every_2")

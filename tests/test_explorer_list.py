@@ -76,6 +76,7 @@ def test_the_list_answers_which_policy(page: Page, address: str) -> None:
     answer = page.locator(".ac-answer").inner_text()
     assert "The cheapest that fits." in answer
     assert gib(ACCELERATORS["h100-80gb"].memory_bytes - best.peak_bytes) in answer
+    assert f"of {gib(ACCELERATORS['h100-80gb'].memory_bytes)}" in answer
     assert f"{best.peak_bytes / 1e9:.1f}{NBSP}GB" in answer
 
 

@@ -40,7 +40,7 @@
     // looked up once, as a slider asks for them on every step
     const places = {
       total: find(".ac-total data"),
-      gb: find(".ac-gb"),
+      of: find(".ac-of"),
       card: find(".ac-outcome__card"),
       outcome: find(".ac-outcome__words"),
       chosen: all(".ac-chosen-policy"),
@@ -117,7 +117,6 @@
       say(places.length, length);
       places.slider.setAttribute("aria-valuetext", length);
       exact(places.total, step.bytes);
-      say(places.gb, `${one.format(Number(step.bytes) / 1e9)}\u00a0GB`);
       if (isList) outcome(step);
       waiting = { step, moved: moved && (waiting?.moved ?? true) };
       clearTimeout(timer);
@@ -150,6 +149,7 @@
       const found = fits === step ? "The cheapest that fits." : `The cheapest that fits is ${fits?.policy}.`;
       const standing = fits ? found : "No policy fits.";
       say(places.card, card().label);
+      say(places.of, `of ${gib(card().bytes)}`);
       say(places.outcome, `${room(card(), step.bytes)}; ${percent(step.overhead)} more FLOPs. ${standing}`);
       for (const name of places.chosen) say(name, step.policy);
     }

@@ -20,7 +20,7 @@ from book.quantities import choices
 from book.quantities.choices import CARDS
 from book.quantities.grid import ATTENTIONS, PARTS, View, described, grid, no_flash, parts_of, recomputes, refusal
 from book.quantities.grid import sentence as as_sentence
-from book.quantities.text import LABELS, gb, gib, model_label, percent, tokens
+from book.quantities.text import LABELS, gib, model_label, percent, tokens
 
 # shares of a bar's width: where a line's name stands on its left, and where a segment is too narrow for its name
 FAR, NARROW = 0.7, 0.1
@@ -103,7 +103,6 @@ def explorer(view: View) -> Markup:
         ),
         island=Markup(json.dumps(_island(view), separators=(",", ":"))),
         exact=exact,
-        gb=gb,
         gib=gib,
         percent=percent,
         recomputes=recomputes,

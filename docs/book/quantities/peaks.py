@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from actckpt import POLICIES, Accelerator, FlopRules, Step, estimate
-from book.quantities.steps import CARD, LONG, MODEL, RANKS, overhead, step
+from book.quantities.steps import CARD, CONFIG, LONG, MODEL, RANKS, overhead, step
 
 # no sequence beyond this is tried
 LONGEST = 2**24
@@ -59,4 +59,6 @@ def without_early_stop(policy: str) -> float:
 
 def rewritten_seconds(policy: str, card: Accelerator = CARD) -> float:
     """The least time in which a card writes what a policy computes again, in seconds: its bytes over the bandwidth."""
-    return (step().total_bytes - step(policy).total_bytes) / card.bandwidth
+    kept = {term.name for term in step(policy).block}
+    again = step().block.where(lambda term: term.name not in kept)
+    return CONFIG.n_layers * again.bytes / card.bandwidth
