@@ -12,10 +12,10 @@ from actckpt.config import PRESETS, ModelConfig
 from actckpt.errors import InputError
 from actckpt.formulas import ACCOUNTINGS, accounting_policies, estimate, sweep
 from actckpt.hardware import ACCELERATORS, Accelerator
-from actckpt.ledger import Ledger, Term
 from actckpt.policy import POLICIES, Policy, Region
 from actckpt.states import OPTIMIZERS, Optimizer
 from actckpt.step import Step
+from actckpt.terms import Ledger, Term
 
 if TYPE_CHECKING:
     from actckpt.checkpointing import apply

@@ -17,12 +17,12 @@ from actckpt.arguments import checked_attention, checked_count
 from actckpt.checkpointing import apply, is_block
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, shown
-from actckpt.ledger import Ledger, Term
 from actckpt.llama import OP_NAMES, Llama
 from actckpt.policy import POLICIES, Policy, get_policy
 from actckpt.recorder import Recorder, Storage
 from actckpt.states import States, get_optimizer
 from actckpt.step import Flops, Head, Step
+from actckpt.terms import Ledger, Term
 
 
 def measure(
