@@ -41,7 +41,7 @@ def estimate(
     """What one training step keeps and computes, by the closed form.
 
     Weights and activations are bfloat16 throughout. Under `torch.autocast` with float32 weights a block keeps more: see
-    `saved_ledger`.
+    `ledger`.
 
     Args:
         model: A name in `PRESETS`, or a configuration.
