@@ -19,7 +19,8 @@ class Handle:
 def plain(tensor: Tensor) -> Iterator[Tensor]:
     if hasattr(tensor, "__tensor_flatten__"):
         for name in tensor.__tensor_flatten__()[0]:
-            yield from plain(getattr(tensor, name))
+            if isinstance(inner := getattr(tensor, name), Tensor):
+                yield from plain(inner)
     else:
         yield tensor
 

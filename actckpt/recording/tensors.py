@@ -32,8 +32,10 @@ def plain(tensor: Tensor) -> Iterator[Tensor]:
     """
     if is_wrapper(type(tensor)):
         names, _ = tensor.__tensor_flatten__()
-        for name in names:
-            yield from plain(getattr(tensor, name))
+        # of a DTensor, its mesh is among them
+        for inner in (getattr(tensor, name) for name in names):
+            if isinstance(inner, Tensor):
+                yield from plain(inner)
     elif tensor.layout is not torch.strided:
         raise InputError(f"a tensor is {tensor.layout}: what it keeps cannot be counted: use strided tensors")
     else:
