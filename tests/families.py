@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 LENGTH = 32
 WIDE = {"hidden_size": 64, "intermediate_size": 112, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -55,9 +55,9 @@ def build(family: str, attention: str = "sdpa", device: str = "cpu", dtype: torc
     return built.train()
 
 
-def inputs(family: str, device: str = "cpu", batch: int = 2, dtype: torch.dtype = torch.bfloat16) -> dict[str, Tensor]:
+def inputs(family: str, device: str = "cpu", batch: int = 2, use_cache: bool = True) -> dict[str, Any]:
     """What a training step gives to it."""
     if family == "vit":
-        return {"pixel_values": torch.zeros(batch, 3, 32, 32, device=device, dtype=dtype)}
+        return {"pixel_values": torch.zeros(batch, 3, 32, 32, device=device, dtype=torch.bfloat16)}
     ids = torch.zeros(batch, LENGTH, device=device, dtype=torch.int64)
-    return {"input_ids": ids, "labels": ids.clone()}
+    return {"input_ids": ids, "labels": ids.clone(), "use_cache": use_cache}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -43,8 +43,8 @@ def ledger(model: nn.Module, *inputs: Any, as_on: str | None = None, **options: 
         InputError: The answer could not be right: it is no module, it is compiled, or not initialised; it runs in
             inference mode, or inside of other modes or hooks; or no output needs a gradient.
     """
-    _check(model)
-    kernels = _kernels(as_on, _is_on_meta(model, (inputs, options)))
+    check(model)
+    kernels = kernels_of(as_on, model, (inputs, options))
     recorder = Recorder(model)
     inputs, options = fresh((inputs, options))
     recorder.add("input", (inputs, options))
@@ -114,12 +114,14 @@ def roots_of(output: Any) -> list[Any]:
     return roots
 
 
-def _is_on_meta(model: nn.Module, arguments: Any) -> bool:
+def kernels_of(as_on: str | None, model: nn.Module, arguments: Any) -> AbstractContextManager[list[str] | None]:
+    """The context in which tensors save what they do on "cuda" or "here"; None is "cuda" where one is on meta.
+
+    Raises:
+        InputError: It is something else, or "cuda" and no tensor is on meta.
+    """
     tensors = (*model.parameters(), *model.buffers(), *tree_iter(arguments))
-    return any(tensor.is_meta for tensor in tensors if isinstance(tensor, Tensor))
-
-
-def _kernels(as_on: str | None, is_on_meta: bool) -> Any:
+    is_on_meta = any(tensor.is_meta for tensor in tensors if isinstance(tensor, Tensor))
     if as_on is None:
         as_on = "cuda" if is_on_meta else "here"
     if as_on not in DEVICES:
@@ -131,7 +133,12 @@ def _kernels(as_on: str | None, is_on_meta: bool) -> Any:
     return as_on_cuda()
 
 
-def _check(model: nn.Module) -> None:
+def check(model: nn.Module) -> None:
+    """Refuse what cannot be recorded as it will train.
+
+    Raises:
+        InputError: Says why.
+    """
     if not isinstance(model, nn.Module):
         raise InputError(f"the model is {shown(model)}: it must be a torch.nn.Module")
     if torch.is_inference_mode_enabled():

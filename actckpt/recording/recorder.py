@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch._C._autograd import _get_sequence_nr
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import SAC_IGNORED_OPS
 from torch.utils.flop_counter import flop_registry
 
 from actckpt.recording.events import Enter, Event, Exit, Free, Op, Storage
@@ -103,12 +104,13 @@ class Recorder(TorchDispatchMode):
             # it comes back here as ops on the tensors inside
             return NotImplemented
         kwargs = kwargs or {}
+        if func in SAC_IGNORED_OPS:
+            # what checkpoints do not count: it asks for a size or a device, or hands on the same memory
+            return func(*args, **kwargs)
         from_python = func.overloadpacket.__name__ in _FROM_PYTHON
+        # what such an op is given is written by it
+        reads = () if from_python else self.add("outside", (args, kwargs))
         first = len(self.storages)
-        reads = self.add("op" if from_python else "outside", (args, kwargs))
-        for storage in self.storages[first:] if from_python else ():
-            storage.op = str(func)
-        first = first if from_python else len(self.storages)
         out = func(*args, **kwargs)
         writes = tuple(self._written(func, out))
         formula = flop_registry.get(func.overloadpacket)

@@ -122,6 +122,17 @@ def fresh(arguments: Any) -> Any:
 def _copy(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
     if is_wrapper(type(tensor)) or tensor.layout is not torch.strided:
         return tensor.detach().requires_grad_(tensor.requires_grad).clone()
+    alone = in_new_memory(tensor, bases)
+    return _Given.apply(torch.empty((), requires_grad=True), alone) if tensor.requires_grad else alone
+
+
+def in_new_memory(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """A copy of a tensor, as it lies in a copy of its whole storage.
+
+    Args:
+        tensor: A plain tensor.
+        bases: The copies of storages that there are already, by the address of the original; it gets the new one.
+    """
     with torch.no_grad():
         storage = tensor.untyped_storage()
         if storage._cdata not in bases:
@@ -129,8 +140,7 @@ def _copy(tensor: Tensor, bases: dict[int, Tensor]) -> Tensor:
             bases[storage._cdata] = torch.as_strided(tensor.detach(), whole, (1,), 0).clone()
         base = bases[storage._cdata].view(tensor.dtype)
         # .data is no view to autograd, so that a module may change it in place
-        alone = torch.as_strided(base, tensor.shape, tensor.stride(), tensor.storage_offset()).data
-    return _Given.apply(torch.empty((), requires_grad=True), alone) if tensor.requires_grad else alone
+        return torch.as_strided(base, tensor.shape, tensor.stride(), tensor.storage_offset()).data
 
 
 class _Given(torch.autograd.Function):
