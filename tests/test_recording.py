@@ -2,6 +2,7 @@
 
 import random
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -93,6 +94,35 @@ def test_a_family_does_as_recorded(family: str, attention: str, device: str, mon
     for plan in ({}, {"": ()}, dict.fromkeys(layers, ()), mixed, *({path: ()} for path in some), *recipes):
         with as_on_cuda() if device == "meta" else nullcontext():
             assert predicted(recording, plan) == run(model, plan, **batch), plan
+
+
+@dataclass
+class Box:
+    inside: Tensor
+
+
+class Odd(nn.Module):
+    """Parts that are given tensors in a box, that return what nobody uses, and that nobody uses at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxed = Of(lambda x, box: (x + box.inside).sin())
+        self.partly = Of(lambda x: (x.sin(), x.repeat(8, 1).exp().sin().cos().sin().cos()))
+        self.dead = Of(lambda x: x.exp().sin())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.boxed(x, Box(x.cos()))
+        self.dead(x)
+        x, _ = self.partly(x * 2)
+        return x.sum()
+
+
+@pytest.mark.parametrize("path", ["", "boxed", "partly", "dead"])
+def test_odd_parts_do_as_recorded(path: str) -> None:
+    x = given(4, 3)
+    recording = record(Odd(), x)
+    for plan in ({}, {path: ()}):
+        assert predicted(recording, plan) == run(Odd(), plan, x)
 
 
 # Against the closed form, the ledger, and fake tensors

@@ -121,7 +121,6 @@ class _Backward:
     def _compute_again(self, number: int, region: Region) -> None:
         current: dict[int, Copy] = {}
         kept = set(region.kept)
-        graph: list[Holder] = []
         for index in range(region.first, region.last + 1):
             event = self.recording.events[index]
             if isinstance(event, Op):
@@ -132,18 +131,14 @@ class _Backward:
                     # handed out once
                     self.memory.let_go(("cache", number, index))
             elif isinstance(event, Free):
+                # what the graph saves is freed later: it holds it until the region stops
                 self.memory.let_go(("running", number, event.storage))
             elif isinstance(event, Pack):
                 copy = self.copies[event.pack] = current.get(event.storage, (event.storage, 0))
                 if event.pack in self.left[number]:
                     self.memory.hold(copy, ("pack", event.pack))
-                # the graph of the recomputation holds what it saves until it stops
-                graph.append(("graph", event.pack))
-                self.memory.hold(copy, graph[-1])
-            elif isinstance(event, Release):
-                self.memory.let_go(("graph", event.pack))
-        for holder in (*graph, *(("running", number, storage) for storage in current)):
-            self.memory.let_go(holder)
+        for storage in current:
+            self.memory.let_go(("running", number, storage))
 
     def _release(self, pack: int) -> None:
         self.memory.let_go(("pack", pack))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from actckpt.errors import InputError, shown
@@ -121,17 +121,13 @@ def regions(recording: Recording, plan: Plan, early_stop: bool = True) -> list[R
                 raise InputError(f"{func} does not run {occurrence + 1} times in {shown(path)}")
         for (first, last), keys in zip(calls, ops, strict=True):
             inside = {pack: event for pack, (event, _) in packs.items() if first < event < last}
-            region = Region(
-                first,
-                max(inside.values(), default=first) if early_stop else last,
-                tuple(inside),
-                not released.issuperset(inside),
-                _inputs(recording, first, keys),
-                tuple(event for event, key in keys.items() if key in keeps),
-                tuple(event for event, key in keys.items() if key not in keeps),
-            )
+            end = max(inside.values(), default=first) if early_stop else last
+            is_alive = not released.issuperset(inside)
+            kept = tuple(event for event, key in keys.items() if key in keeps)
+            again = tuple(event for event, key in keys.items() if key not in keeps and event < end and is_alive)
+            region = Region(first, end, tuple(inside), is_alive, _inputs(recording, first, keys), kept, again)
             _check(recording, region, path, changed)
-            found.append(replace(region, again=tuple(event for event in region.again if event < region.last)))
+            found.append(region)
     return sorted(found, key=lambda region: region.first)
 
 
