@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from checkpointed_run import Run, run
 from families import KINDS, build, inputs
+from small_modules import Of, given
 from test_measurement import ODD
-from test_saved_ledger import Of, given
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
