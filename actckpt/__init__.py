@@ -12,16 +12,18 @@ from actckpt.config import PRESETS, ModelConfig
 from actckpt.errors import InputError
 from actckpt.formulas import ACCOUNTINGS, accounting_policies, estimate, sweep
 from actckpt.hardware import ACCELERATORS, Accelerator
-from actckpt.ledger import Ledger, Term
 from actckpt.policy import POLICIES, Policy, Region
 from actckpt.states import OPTIMIZERS, Optimizer
 from actckpt.step import Step
+from actckpt.terms import Ledger, Term
 
 if TYPE_CHECKING:
     from actckpt.checkpointing import apply
     from actckpt.llama import Llama, LlamaBlock
-    from actckpt.measurement import measure, saved_ledger
+    from actckpt.measurement import measure
     from actckpt.ops.attention import flash_attention
+    from actckpt.recording.ledger import ledger
+    from actckpt.recording.saved import Saved, SavedLedger
 
 __version__ = "0.1.0"
 
@@ -41,14 +43,16 @@ __all__ = [
     "Optimizer",
     "Policy",
     "Region",
+    "Saved",
+    "SavedLedger",
     "Step",
     "Term",
     "accounting_policies",
     "apply",
     "estimate",
     "flash_attention",
+    "ledger",
     "measure",
-    "saved_ledger",
     "sweep",
 ]
 
@@ -57,7 +61,9 @@ _NEED_TORCH = {
     "Llama": "actckpt.llama",
     "LlamaBlock": "actckpt.llama",
     "measure": "actckpt.measurement",
-    "saved_ledger": "actckpt.measurement",
+    "ledger": "actckpt.recording.ledger",
+    "Saved": "actckpt.recording.saved",
+    "SavedLedger": "actckpt.recording.saved",
     "flash_attention": "actckpt.ops.attention",
 }
 

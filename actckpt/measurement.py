@@ -11,18 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_iter, tree_map_only
 
 from actckpt.arguments import checked_attention, checked_count
 from actckpt.checkpointing import apply, is_block
 from actckpt.config import ModelConfig, get_config
 from actckpt.errors import InputError, shown
-from actckpt.ledger import Ledger, Term
 from actckpt.llama import OP_NAMES, Llama
 from actckpt.policy import POLICIES, Policy, get_policy
 from actckpt.recorder import Recorder, Storage
 from actckpt.states import States, get_optimizer
 from actckpt.step import Flops, Head, Step
+from actckpt.terms import Ledger, Term
 
 
 def measure(
@@ -134,42 +133,6 @@ def measure_step(
     )
 
 
-def saved_ledger(module: nn.Module, *inputs: Any, **options: Any) -> Ledger[int]:
-    """What `module` keeps for its backward pass when it runs on `inputs`, without its parameters and buffers.
-
-    Any module will do, also one that checkpoints. The tensors among its arguments count if they are kept, and are
-    called `input`; any other tensor has the name of the module that wrote it, and outside a Llama of this package the
-    component `other`.
-
-    On meta tensors nothing is allocated. What PyTorch's own ops save can differ between devices:
-    `scaled_dot_product_attention` saves the scores on meta tensors, and dropout a mask of floats on a CPU, of one byte
-    an element on a GPU. To measure under `torch.autocast`, enter it in the module's own forward: it keeps the residual
-    stream in float32, a bfloat16 copy of every weight, and of a norm's output one for each projection that reads it.
-
-    Args:
-        module: On any device, meta too.
-        inputs: What it is called with.
-        options: The same, by name.
-
-    Raises:
-        InputError: It is not a module.
-    """
-    if not isinstance(module, nn.Module):
-        raise InputError(f"the module is {shown(module)}: it must be a torch.nn.Module")
-    recorder = Recorder(module, is_block, OP_NAMES)
-    with torch.enable_grad(), recorder, recorder.forward():
-        inputs, options = tree_map_only(Tensor, _fresh, (inputs, options))
-        for storage in recorder.alive.values():
-            storage.name = "input"
-        output = module(*inputs, **options)
-        # the graph keeps what it needs; the rest goes
-        graph = [tensor.grad_fn for tensor in tree_iter(output) if isinstance(tensor, Tensor)]
-        del inputs, options, output
-        ledger = _ledger(recorder.saved(), module, POLICIES["none"])
-    del graph
-    return ledger
-
-
 def _checked_device(device: str) -> torch.device:
     try:
         checked = torch.device(device)
@@ -177,11 +140,6 @@ def _checked_device(device: str) -> torch.device:
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"device is {shown(device)}: it must be one that PyTorch has here, 'meta' or 'cpu'") from error
     return checked
-
-
-def _fresh(tensor: Tensor) -> Tensor:
-    # no leaf: the graph keeps its leaves alive, saved or not
-    return tensor.detach().requires_grad_(tensor.requires_grad).clone()
 
 
 def _ledger(storages: list[Storage], module: nn.Module, policy: Policy) -> Ledger[int]:

@@ -10,9 +10,9 @@ from typing import Any, Generic
 
 from actckpt.algebra import Formula
 from actckpt.errors import InputError
-from actckpt.ledger import COMPONENTS, Count, Ledger, Other
 from actckpt.policy import Policy
 from actckpt.states import States
+from actckpt.terms import COMPONENTS, Count, Ledger, Other
 
 
 @dataclass(frozen=True)

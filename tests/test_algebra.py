@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from actckpt import ACCOUNTINGS, PRESETS, InputError, ModelConfig, Step, estimate, sweep
 from actckpt.algebra import B, D, F, Form, Formula, Grid, H, L, Largest, Point, S, V, n, n_kv, total
-from actckpt.ledger import COMPONENTS
 from actckpt.notation import AXES, JAVASCRIPT, LATEX, PYTHON, TEXT
+from actckpt.terms import COMPONENTS
 
 MODEL = "llama-3.1-8b"
 # (accounting, attention, policy) for every combination that there is

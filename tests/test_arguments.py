@@ -209,7 +209,7 @@ def test_what_is_wrong_is_named(call: Callable[[], Any], message: str) -> None:
 
 def test_the_torch_side_refuses_as_well() -> None:
     torch = pytest.importorskip("torch")
-    from actckpt import Llama, LlamaBlock, apply, measure, saved_ledger
+    from actckpt import Llama, LlamaBlock, apply, ledger, measure
     from actckpt.measurement import measure_step
 
     with torch.device("meta"):
@@ -228,7 +228,7 @@ def test_the_torch_side_refuses_as_well() -> None:
             lambda odd=odd: measure_step(llama, odd, ids),
             lambda odd=odd: measure_step(llama, ids, odd),
             lambda odd=odd: measure_step(llama, ids, ids, odd),
-            lambda odd=odd: saved_ledger(odd),
+            lambda odd=odd: ledger(odd),
             lambda odd=odd: apply(odd, "full"),
             lambda odd=odd: apply(llama, odd),
             lambda odd=odd: Llama(odd),

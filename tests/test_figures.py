@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from actckpt import PRESETS, estimate
-from actckpt.ledger import COMPONENTS
+from actckpt.terms import COMPONENTS
 
 figures = pytest.importorskip("actckpt.figures.memory")
 cost = pytest.importorskip("actckpt.figures.cost")

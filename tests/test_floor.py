@@ -8,7 +8,7 @@ import sys
 import pytest
 from kernels import floor
 
-FORMULAS = ("tests/test_formulas.py", "tests/test_ledger.py", "tests/test_tradeoff.py")
+FORMULAS = ("tests/test_formulas.py", "tests/test_terms.py", "tests/test_tradeoff.py")
 
 
 def test_the_closed_forms_with_the_oldest_numpy() -> None:

@@ -10,7 +10,7 @@ import torch
 from changed_block import change_block, with_tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,14 +18,12 @@ from actckpt import (
     POLICIES,
     PRESETS,
     InputError,
-    Ledger,
     Llama,
     LlamaBlock,
     ModelConfig,
     Step,
     apply,
     estimate,
-    saved_ledger,
 )
 from actckpt import measure as measure_preset
 from actckpt.algebra import B, D, Form, Point, S, n
@@ -326,135 +324,6 @@ def test_measuring_leaves_nothing_behind() -> None:
         assert torch.equal(parameter.grad, grad)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert not any(parameter._post_accumulate_grad_hooks for parameter in model.parameters())
-
-
-# saved_ledger
-
-
-def saved_by_storage(module: nn.Module, *inputs: Tensor) -> int:
-    """What saved-tensor hooks see, each storage once, without the parameters' and the buffers'."""
-    own = {t.untyped_storage()._cdata for t in (*module.parameters(), *module.buffers())}
-    seen: dict[int, int] = {}
-    # what is seen stays alive, so that no address is used twice
-    kept: list[Tensor] = []
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept.append(tensor)
-        seen[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        # the graph has to live until everything is counted
-        output = module(*inputs)
-    del output
-    return sum(size for key, size in seen.items() if key not in own)
-
-
-class Shared(nn.Module):
-    """Saves x, two views of x and a buffer; x counts once, the buffer not at all."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("scale", torch.ones(6))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x.exp()
-        return (y * self.scale).sum() + (y.view(-1) * y.t().reshape(-1)[:1]).sum() + (y[0] * y[1]).sum()
-
-
-PLAIN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "linear and gelu": (lambda: nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 6)), (5, 6)),
-    "views of one storage": (Shared, (5, 6)),
-    "layer norm and softmax": (lambda: nn.Sequential(nn.LayerNorm(6), nn.Softmax(-1)), (2, 5, 6)),
-    "a whole encoder layer": (lambda: nn.TransformerEncoderLayer(6, 2, 11, dropout=0.1, batch_first=True), (2, 5, 6)),
-    "a block": (lambda: LlamaBlock(ODD), (2, 5, 60)),
-    "an eager block": (lambda: LlamaBlock(ODD, "eager"), (2, 5, 60)),
-}
-
-
-@pytest.mark.parametrize(("make", "shape"), PLAIN.values(), ids=PLAIN)
-@pytest.mark.parametrize("requires_grad", [True, False])
-def test_saved_ledger_counts_what_saved_tensor_hooks_see(
-    make: Callable[[], nn.Module], shape: tuple[int, ...], requires_grad: bool
-) -> None:
-    torch.manual_seed(0)
-    module, x = make(), torch.randn(shape, requires_grad=requires_grad)
-    ledger = saved_ledger(module, x)
-    assert ledger.bytes == saved_by_storage(module, x)
-    on_meta = saved_ledger(make().to("meta"), x.detach().to("meta").requires_grad_(requires_grad))
-    assert on_meta.bytes == ledger.bytes
-
-
-def test_saved_ledger_of_linear_and_gelu_by_hand() -> None:
-    module = nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 6))
-    ledger = saved_ledger(module, torch.randn(5, 6))
-    # x for the first weight, gelu's input for gelu, and gelu's output for the second weight
-    assert [(term.name, term.component, term.shape, term.bytes) for term in ledger] == [
-        ("input", "other", (5, 6), 120),
-        ("0", "other", (5, 10), 200),
-        ("1", "other", (5, 10), 200),
-    ]
-
-
-def test_saved_ledger_takes_arguments_by_name_and_needs_no_gradients_switched_on() -> None:
-    class Named(nn.Linear):
-        def forward(self, *, x: Tensor, twice: bool) -> Tensor:
-            return super().forward(2 * x if twice else x)
-
-    with torch.no_grad():
-        ledger = saved_ledger(Named(6, 10), x=torch.randn(5, 6), twice=False)
-    assert [(term.name, term.shape) for term in ledger] == [("input", (5, 6))]
-
-
-def test_autocast_keeps_float32_states_and_copies_of_weights_and_norm_outputs() -> None:
-    class Autocast(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.block = LlamaBlock(ODD)
-
-        def forward(self, x: Tensor) -> Tensor:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                return self.block(x)
-
-    module = Autocast()
-    kept = [(term.shape, term.dtype) for term in saved_ledger(module, torch.randn(1, 9, 60, requires_grad=True))]
-    # the block's input and the sum between its halves
-    assert kept.count(((1, 9, 60), "float32")) == 2
-    # for q, k, v, gate and up
-    assert kept.count(((1, 9, 60), "bfloat16")) == 5
-    weights = [tuple(layer.weight.shape) for layer in module.modules() if isinstance(layer, nn.Linear)]
-    assert sorted(shape for shape, dtype in kept if len(shape) == 2 and dtype == "bfloat16") == sorted(
-        [*weights, (9, 30), (9, 77), (9, 77)]
-    )
-
-
-def test_saved_ledger_refuses_what_is_no_module() -> None:
-    with pytest.raises(InputError, match=r"must be a torch\.nn\.Module"):
-        saved_ledger(torch.relu, torch.randn(5, 6))
-
-
-def test_saved_ledger_of_a_block_is_a_layer_of_the_measurement() -> None:
-    for attention in ATTENTIONS:
-        for name in POLICIES:
-            if POLICIES[name].every > 1:
-                continue
-            block = apply(LlamaBlock(ODD, attention).to("meta", torch.bfloat16), name)
-            x = torch.empty(2, 37, 60, dtype=torch.bfloat16, device="meta", requires_grad=True)
-            layer = estimate(ODD, seq_len=37, batch_size=2, policy=name, attention=attention).block
-            assert terms(saved_ledger(block, x)) == terms(layer)
-
-
-def terms(ledger: Ledger) -> list[tuple[Any, ...]]:
-    return [(term.name, term.shape, term.dtype) for term in ledger]
-
-
-def test_saved_ledger_counts_what_selective_checkpointing_puts_aside() -> None:
-    block = apply(LlamaBlock(ODD), "save_attention")
-    x = torch.randn(2, 37, 60, requires_grad=True)
-    kept = {term.name for term in saved_ledger(block, x)}
-    assert kept == {"input", "attention.output", "attention.lse"}
-    # which the hooks do not see
-    assert saved_by_storage(block, x) < saved_ledger(block, x).bytes
 
 
 # What is refused

@@ -189,7 +189,7 @@ def test_the_picture_of_the_imports_has_each_and_points_down(site: Path) -> None
 
 
 def test_the_package_needs_nothing_of_the_site_and_the_closed_form_nothing_of_torch() -> None:
-    torch = {f"actckpt.{name}" for name in ("checkpointing", "llama", "measurement", "ops", "recorder")}
+    torch = {f"actckpt.{name}" for name in ("checkpointing", "llama", "measurement", "ops", "recorder", "recording")}
     for part in imports.parts():
         if part.startswith("actckpt."):
             assert not any(name.startswith("book.") for name in imports.needs(part))

@@ -13,8 +13,8 @@ from typing import Generic
 
 from actckpt.algebra import Form
 from actckpt.errors import InputError, shown
-from actckpt.ledger import Count, Other, Term, term_of_forms
 from actckpt.policy import REGIONS
+from actckpt.terms import Count, Other, Term, term_of_forms
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from actckpt.algebra import B, Form, H, S, V, n
 from actckpt.blocks.block import Block, FlopRules, Stage, tensors
 from actckpt.blocks.weights import Traits
-from actckpt.ledger import Ledger, ledger_of_forms
+from actckpt.terms import Ledger, ledger_of_forms
 
 _ZERO = Form.of(0)
 

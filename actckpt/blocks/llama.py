@@ -9,7 +9,7 @@ from math import prod
 from actckpt.algebra import B, D, F, Form, H, S, V, W, n, n_kv
 from actckpt.blocks.block import Block, FlopRules, Stage, tensors
 from actckpt.blocks.weights import Traits, Weights, llama_weights
-from actckpt.ledger import Ledger, Term, ledger_of_forms
+from actckpt.terms import Ledger, Term, ledger_of_forms
 
 _ZERO, _ONE = Form.of(0), Form.of(1)
 

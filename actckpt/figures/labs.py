@@ -12,8 +12,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from actckpt.figures.drawing import COLORS, component_bars, layout, legend_above, line, names_down_the_side
-from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
+from actckpt.terms import COMPONENTS
 
 MIB = 2**20
 

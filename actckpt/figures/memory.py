@@ -21,8 +21,8 @@ from actckpt.figures.drawing import (
 )
 from actckpt.formulas import sweep
 from actckpt.hardware import GIB
-from actckpt.ledger import COMPONENTS
 from actckpt.step import Step
+from actckpt.terms import COMPONENTS
 
 
 def accountings_over_seq_len(model: str | ModelConfig, lengths: Sequence[int] = LENGTHS) -> go.Figure:

@@ -18,10 +18,10 @@ from actckpt.errors import InputError, shown
 from actckpt.formulas.accounting import ACCOUNTINGS, Accounting, accounting_policies, get_accounting
 from actckpt.formulas.peak import block_backward_bytes, working_bytes
 from actckpt.formulas.saved import policy_flops
-from actckpt.ledger import Ledger
 from actckpt.policy import POLICIES, Policy, get_policy
 from actckpt.states import States, get_optimizer
 from actckpt.step import Flops, Head, Step
+from actckpt.terms import Ledger
 
 __all__ = ["ACCOUNTINGS", "accounting_policies", "estimate", "sweep"]
 
@@ -41,7 +41,7 @@ def estimate(
     """What one training step keeps and computes, by the closed form.
 
     Weights and activations are bfloat16 throughout. Under `torch.autocast` with float32 weights a block keeps more: see
-    `saved_ledger`.
+    `ledger`.
 
     Args:
         model: A name in `PRESETS`, or a configuration.

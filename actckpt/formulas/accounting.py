@@ -14,8 +14,8 @@ from actckpt.blocks.llama import llama_block, llama_head
 from actckpt.blocks.weights import Traits
 from actckpt.errors import InputError, unknown
 from actckpt.formulas.saved import checkpointed_ledger, published_ledger
-from actckpt.ledger import ITEM_BYTES, Ledger, ledger_of_forms
 from actckpt.policy import POLICIES, Policy, get_policy
+from actckpt.terms import ITEM_BYTES, Ledger, ledger_of_forms
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from actckpt.algebra import Form, H, Largest, V, total
 from actckpt.blocks.block import Block, kept_outputs, region_reads, stages_run_again
 from actckpt.formulas.saved import region_saves
-from actckpt.ledger import ITEM_BYTES, Ledger
 from actckpt.policy import Policy
+from actckpt.terms import ITEM_BYTES, Ledger
 
 WEIGHT_BYTES = ITEM_BYTES["bfloat16"]
 # the gradient of the loss itself, which lives as long as the backward pass

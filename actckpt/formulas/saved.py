@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from actckpt.algebra import B, Form, H, S, total
 from actckpt.blocks.block import Block, Stage, kept_outputs, region_reads, stages_run_again
-from actckpt.ledger import Ledger, Term, ledger_of_forms, term_of_forms
 from actckpt.policy import Policy
 from actckpt.step import Flops
+from actckpt.terms import Ledger, Term, ledger_of_forms, term_of_forms
 
 
 def region_saves(stages: list[Stage[Form]], keeps: tuple[str, ...]) -> set[str]:

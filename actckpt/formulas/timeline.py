@@ -16,8 +16,8 @@ from actckpt.config import ModelConfig
 from actckpt.errors import InputError
 from actckpt.formulas.peak import block_backward_bytes
 from actckpt.formulas.saved import checkpointed_ledger, policy_flops
-from actckpt.ledger import Ledger
 from actckpt.policy import POLICIES, Policy, Region
+from actckpt.terms import Ledger
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from IPython.display import Markdown
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from actckpt import flash_attention, saved_ledger
+from actckpt import flash_attention, ledger
 from actckpt.figures.labs import online_softmax
 from actckpt.llama import eager_attention
 from actckpt.ops.attention.config import INTERPRETER
@@ -186,13 +186,13 @@ class Flash(nn.Module):
 
 
 inputs = [x.float().requires_grad_() for x in (q, k, v)]
-kept = {module.__name__: saved_ledger(module(), *inputs) for module in (Eager, Flash)}
+kept = {module.__name__: ledger(module(), *inputs) for module in (Eager, Flash)}
 table(
     ("kept by", "tensor", "shape", "bytes"),
     [
-        [name, term.name, " × ".join(map(str, term.shape)), f"{term.bytes:,}"]
-        for name, ledger in kept.items()
-        for term in ledger
+        [name, saved.name, " × ".join(map(str, saved.shape)), f"{saved.bytes:,}"]
+        for name, of_module in kept.items()
+        for saved in of_module
     ],
 )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
-from actckpt.ledger import Term
 from actckpt.policy import POLICIES
+from actckpt.terms import Term
 from book.quantities.steps import LONG, block_at, step
 
 CHOICES = tuple(name for name, policy in POLICIES.items() if policy.every == 1)

@@ -17,10 +17,10 @@ import kept
 
 from actckpt import ModelConfig, Step
 from actckpt.config import get_config
-from actckpt.ledger import Ledger, Term
 from actckpt.policy import get_policy
 from actckpt.states import States
 from actckpt.step import Flops, Head
+from actckpt.terms import Ledger, Term
 
 CACHE = closure.ROOT / ".cache/measurements"
 

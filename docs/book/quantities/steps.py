@@ -16,7 +16,7 @@ from actckpt.algebra import Form, Point, total
 from actckpt.blocks.block import Block
 from actckpt.blocks.llama import llama_block
 from actckpt.formulas.timeline import timeline
-from actckpt.ledger import ITEM_BYTES
+from actckpt.terms import ITEM_BYTES
 from book.quantities.text import model_label
 
 MODEL = "llama-3.1-8b"

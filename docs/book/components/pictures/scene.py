@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from actckpt.formulas.timeline import Pass
 from actckpt.hardware import GIB
-from actckpt.ledger import Ledger
+from actckpt.terms import Ledger
 from book.components.pictures import svg
 from book.components.pictures.player import player
 from book.components.pictures.svg import Timeline

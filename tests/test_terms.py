@@ -14,7 +14,7 @@ from actckpt import ACCOUNTINGS, POLICIES, FlopRules, Ledger, ModelConfig, Step,
 from actckpt.algebra import Form
 from actckpt.blocks.block import Stage
 from actckpt.formulas import accounting_policies, saved
-from actckpt.ledger import COMPONENTS
+from actckpt.terms import COMPONENTS
 
 # (accounting, attention, policy) for every combination that there is
 CASES = [
