@@ -114,7 +114,7 @@ def attention_first() -> dict[str, str]:
         "projection again instead (": percent(LAYERS * 2 * LONG * H * H / (flops.forward + flops.backward)),
         "flash attention it saves": percent(saved("core_attention"), 2),
         # twice what runs again of the FFN half is no more than what runs again of the block
-        "costs less from": f"{next(s for s in range(16_385, 32_768) if 2 * cost('ffn', s) <= cost('full', s)):,}",
+        "costs less from": f"{next(s for s in range(16_385, 32_768) if 2 * cost('ffn', s) < cost('full', s)):,}",
         # Korthikanti et al., §5
         "behind Megatron's setting reports": "70 %",
         "memory for GPT-3 at": "2.7 %",
